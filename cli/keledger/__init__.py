@@ -1,0 +1,24 @@
+"""keledger: an event-sourced, append-only cost journal for LLM calls.
+
+The library is :class:`Ledger`; the command is ``keledger``.  Names are imported when they are first
+used, so that ``keledger run`` starts its child before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keledger.journal import BudgetExceeded as BudgetExceeded
+    from keledger.journal import Ledger as Ledger
+
+__version__ = "0.1.0"
+__all__ = ["BudgetExceeded", "Ledger", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import keledger.journal
+
+        return getattr(keledger.journal, name)
+    raise AttributeError(f"module 'keledger' has no attribute {name!r}")

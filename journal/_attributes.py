@@ -1,0 +1,169 @@
+"""Whose call it is: user, project, team, cost centre and tags, from the places that may say so.
+
+Strongest first: the call itself; flags of ``keledger run``; ``KELEDGER_*`` variables; the nearest ``keledger.toml``
+upwards of the working directory; the home's ``config.toml``; else the login name and the git root or folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import os
+import pwd
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ._disk import Disk, write_new
+from ._errors import HomeError, UsageError
+from ._home import Home
+
+NAMES = ("user", "project", "team", "cost_center")
+VARIABLES = {
+    "user": "KELEDGER_USER",
+    "project": "KELEDGER_PROJECT",
+    "team": "KELEDGER_TEAM",
+    "cost_center": "KELEDGER_COST_CENTER",
+    "tags": "KELEDGER_TAGS",
+}
+PROJECT_FILE = "keledger.toml"
+
+
+@functools.cache
+def os_user() -> str:
+    """The login name of the process's user: a fact of the operating system, not a claim."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid-{os.geteuid()}"
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    """``k=v,k=v`` as a dict.  Raises UsageError for a part without ``=``."""
+    tags = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"{part!r} is no tag: write key=value, several separated by commas")
+        tags[key.strip()] = value.strip()
+    return tags
+
+
+def from_environment(environment: Mapping[str, object]) -> dict[str, Any]:
+    """The attributes that ``KELEDGER_*`` variables set; empty ones set nothing."""
+    found: dict[str, Any] = {}
+    for name, variable in VARIABLES.items():
+        value = environment.get(variable)
+        if isinstance(value, str) and value:
+            found[name] = _tags_leniently(value) if name == "tags" else value
+    return found
+
+
+def _tags_leniently(text: str) -> dict[str, str]:
+    """Tags of a variable: one that is not well-formed must not cost the others, or the call."""
+    return dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
+
+
+@functools.lru_cache(maxsize=64)
+def from_folder(folder: str) -> Mapping[str, Any]:
+    """What the nearest ``keledger.toml`` and the folder itself say.  Read once a folder and process."""
+    found: dict[str, Any] = {}
+    here = Path(folder)
+    for candidate in (here, *here.parents):
+        path = candidate / PROJECT_FILE
+        if path.is_file():
+            found = _read_attributes(path) if _only_ours(path) else {}
+            break
+    found.setdefault("project", _project_name(here))
+    return found
+
+
+def _only_ours(path: Path) -> bool:
+    """Whether nobody but this user and root can have written the file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _project_name(here: Path) -> str:
+    root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
+    return root.name or "root"
+
+
+def _read_attributes(path: Path) -> dict[str, Any]:
+    content = read_toml(path)
+    found: dict[str, Any] = {name: content[name] for name in NAMES if isinstance(content.get(name), str)}
+    if isinstance(content.get("tags"), dict):
+        found["tags"] = {key: str(value) for key, value in content["tags"].items()}
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file.  Raises HomeError that names the file and what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise HomeError(f"{path} cannot be read: {error}") from None
+
+
+class AttributeResolver:
+    """Resolves the attributes of calls for one home."""
+
+    def __init__(self, home: Home, disk: Disk) -> None:
+        self._config = read_toml(home.config)
+        self._defaults = _read_attributes(home.config)
+        self._key: bytes | None = None
+        if self._config.get("identity") == "pseudonym":
+            self._key = _pseudonym_key(home, disk)
+        self.os_user = self.pseudonym(os_user())
+
+    def resolve(
+        self,
+        call: Mapping[str, Any],
+        *,
+        flags: Mapping[str, Any] | None = None,
+        environment: Mapping[str, object] | None = None,
+        folder: str | None = None,
+    ) -> dict[str, Any]:
+        """The attributes of one call.  Tags of all places are joined, the stronger place's value of a key stands."""
+        variables = from_environment(os.environ if environment is None else environment)
+        places = (call, flags or {}, variables, from_folder(folder or os.getcwd()), self._defaults)
+        found: dict[str, Any] = {}
+        tags: dict[str, Any] = {}
+        for place in places:
+            for name in NAMES:
+                if name not in found and place.get(name):
+                    found[name] = place[name]
+            for key, value in (place.get("tags") or {}).items():
+                tags.setdefault(key, value)
+        found.setdefault("user", os_user())
+        if self._key is not None:
+            found["user"] = self.pseudonym(found["user"])
+        if tags:
+            found["tags"] = tags
+        return found
+
+    def pseudonym(self, user: str) -> str:
+        """The user's name as it is journaled: itself, or an HMAC where the home stores pseudonyms."""
+        if self._key is None:
+            return user
+        return "u-" + hmac.new(self._key, user.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:24]
+
+
+def _pseudonym_key(home: Home, disk: Disk) -> bytes:
+    """The key of a home's pseudonyms, outside ``journal/``: to delete it is to forget who they were."""
+    path = home.path / "identity.key"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        home.create(disk)
+        write_new(disk, path, os.urandom(32))
+        return path.read_bytes()

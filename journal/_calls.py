@@ -1,0 +1,278 @@
+"""From what a caller gives for a call to the ``data`` of its event: cleaned, normalised, attributed and priced."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import _limits as limits
+from ._attributes import NAMES
+from ._cleaning import Cleaner, compact_usage, json_kind
+from ._errors import InputRefused
+from ._identity import input_sha256
+from ._time import format_time, now_us, parse_time
+from .prices import Book
+from .usage import BUCKETS, NORMALIZER_VERSION, USAGE_FORMATS, detect_format, normalize, provider_name
+
+TEXT_FIELDS = (
+    "run", "session", "prompt", "prompt_version", "statement", "client", "client_call_id", "operation_id",
+    "parent_call_id", "trace_id", "span_id", "response_model", "response_id", "finish_reason", "error_type",
+)  # fmt: skip
+"""Fields of a call that are plain text, in the order of the format page."""
+
+GIVEN_FIELDS = frozenset(
+    (
+        "id", "time", "started_at", "status", "duration_ms", "provider", "model", "http_status", "attempt", "usage",
+        "usage_raw", "usage_format", "pricing_context", "call_keys", "reported_cost_usd", "quality", "original",
+        "tags", "estimate_id", *TEXT_FIELDS, *NAMES,
+    )
+)  # fmt: skip
+"""What ``record`` takes.  Everything else of a call is computed."""
+
+STATUSES = ("ok", "error", "unknown")
+QUALITIES = ("measured", "totals_only", "under_count")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltCall:
+    """A call that is ready to be appended."""
+
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is known of a call's usage.  ``known`` is False where an answer may have been billed and nobody can say."""
+
+    buckets: dict[str, int]
+    known: bool
+    raw: str | None = None
+    format: str | None = None
+    notes: tuple[str, ...] = ()
+    reported_cost_usd: str | None = None
+    pricing_context: Mapping[str, str] | None = None
+
+
+def check_field_names(fields: Mapping[str, object]) -> None:
+    """Raise InputRefused for a field that ``record`` does not know, with the nearest one that it does."""
+    for name in fields:
+        if name not in GIVEN_FIELDS:
+            near = difflib.get_close_matches(name, GIVEN_FIELDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "; keledger schema call.completed lists a call's fields"
+            raise InputRefused(f"unknown field {name[:64]!r}{hint}")
+
+
+def build_call(
+    fields: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+    *,
+    book: Book,
+    origin: str,
+    os_user: str,
+    live: bool,
+    fingerprint: Mapping[str, Any] | None = None,
+) -> BuiltCall:
+    """Build the event of one call.
+
+    *fields* are the given ones, *attributes* what they and the places around resolve to, *fingerprint* what
+    ``input_sha256`` is made over (the given fields, where absent).  Raises InputRefused unless *live*.
+    """
+    clean = Cleaner(live=live)
+    provider = clean.text("provider", fields.get("provider"))
+    model = clean.text("model", fields.get("model"))
+    if not live and not (provider and model):
+        raise InputRefused(f"{'provider' if not provider else 'model'} is missing: every call names both")
+    provider, model = provider_name(provider or "unknown"), model or "unknown"
+    usage = _usage(fields, provider, clean)
+    status = _status(fields, usage, clean)
+    event_type = "call.completed" if status == "ok" else "call.failed"
+    started_us, suspect = _started(fields, clean)
+    context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
+    reported = clean.money("reported_cost_usd", fields.get("reported_cost_usd") or _reported(usage, clean))
+    known = usage.known or (status == "error" and not usage.buckets)
+
+    given = {key: value for key, value in (fingerprint or fields).items() if key != "id"}
+    data: dict[str, Any] = {
+        "input_sha256": input_sha256(event_type, given),
+        "status": status,
+        "started_at": format_time(started_us),
+    }
+    _put(data, "duration_ms", clean.count("duration_ms", fields.get("duration_ms")))
+    for name in TEXT_FIELDS:
+        _put(data, name, clean.text(name, fields.get(name)))
+    _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
+    _put(data, "http_status", _http_status(fields, clean))
+    data |= {"provider": provider, "model": model}
+    for name in NAMES:
+        _put(data, name, clean.text(name, attributes.get(name)))
+    _put(data, "tags", clean.tags(attributes.get("tags")))
+    data |= {"os_user": os_user, "origin": origin}
+    _put(data, "call_keys", _call_keys(fields, data, provider, clean))
+    _put(data, "estimate_id", fields.get("estimate_id"))
+    data["usage"] = usage.buckets
+    _put(data, "usage_raw", usage.raw)
+    _put(data, "usage_format", usage.format)
+    _put(data, "usage_notes", list(usage.notes[:16]) or None)
+    data["normalizer"] = NORMALIZER_VERSION
+    _put(data, "pricing_context", context or None)
+    data["cost"] = book.price(
+        provider=provider,
+        model=_priced_model(book, provider, model, data.get("response_model")),
+        usage=usage.buckets,
+        at_us=started_us,
+        context=context,
+        reported_cost_usd=reported,
+        usage_known=known,
+    )
+    _put(data, "reported_cost_usd", reported)
+    data["quality"] = _one_of("quality", fields.get("quality"), QUALITIES, clean) or "measured"
+    _put(data, "original", fields.get("original"))
+    _put(data, "repaired", list(dict.fromkeys(clean.repaired)) or None)
+    _put(data, "clock_suspect", suspect or None)
+    return BuiltCall(event_type, data)
+
+
+def _priced_model(book: Book, provider: str, asked: str, answered: str | None) -> str:
+    """The name to price by: the model that answered (dated, routed), unless only the asked one is in the book."""
+    if answered and answered != asked and book.match(provider, answered) is not None:
+        return answered
+    return asked
+
+
+def _put(data: dict[str, Any], name: str, value: Any) -> None:
+    """Absent values are left out of a line."""
+    if value is not None:
+        data[name] = value
+
+
+def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
+    raw, given = fields.get("usage_raw"), fields.get("usage")
+    if given is not None and not clean.live and not isinstance(given, Mapping):
+        raise InputRefused(f"usage must be an object of buckets, not {json_kind(given)}")
+    if isinstance(given, Mapping):
+        compact = compact_usage(raw) if isinstance(raw, Mapping) else None
+        return Usage(_given_buckets(given, clean), known=True, raw=compact, format=_given_format(fields, clean))
+    if raw is None:
+        return Usage({}, known=False)
+    if not isinstance(raw, Mapping):
+        if not clean.live:
+            raise InputRefused(f"usage_raw must be the provider's usage object, not {json_kind(raw)}")
+        clean.repaired.append("dropped:usage_raw")
+        return Usage({}, known=False)
+    usage_format = _given_format(fields, clean) or detect_format(provider, raw)
+    if usage_format is None:
+        if not clean.live:
+            raise InputRefused(
+                f"usage_raw is in no format that is known for provider {provider!r}: give usage_format "
+                "(openai.chat, anthropic.messages, ...) or usage in buckets"
+            )
+        return Usage({}, known=False, raw=compact_usage(raw), notes=("format:unknown",))
+    found = normalize(raw, usage_format)
+    return Usage(
+        dict(found.usage) if found.readable else {},
+        known=found.readable,
+        raw=compact_usage(raw),
+        format=usage_format,
+        notes=tuple(found.notes),
+        reported_cost_usd=found.reported_cost_usd,
+        pricing_context=found.pricing_context,
+    )
+
+
+def _given_buckets(given: Mapping[str, Any], clean: Cleaner) -> dict[str, int]:
+    buckets: dict[str, int] = {}
+    for name, value in given.items():
+        if name not in BUCKETS:
+            if not clean.live:
+                raise InputRefused(f"unknown usage bucket {str(name)[:64]!r}: the known ones are {', '.join(BUCKETS)}")
+            clean.repaired.append("dropped:usage")
+            continue
+        count = clean.count(f"usage.{name}", value)
+        if count:
+            buckets[name] = count
+    buckets.setdefault("requests", 1)
+    return buckets
+
+
+def _given_format(fields: Mapping[str, Any], clean: Cleaner) -> str | None:
+    return _one_of("usage_format", fields.get("usage_format"), USAGE_FORMATS, clean)
+
+
+def _one_of(name: str, value: object, allowed: Any, clean: Cleaner) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in allowed:
+        return value
+    if not clean.live:
+        raise InputRefused(f"{name} must be one of {', '.join(allowed)}")
+    clean.repaired.append(f"dropped:{name}")
+    return None
+
+
+def _status(fields: Mapping[str, Any], usage: Usage, clean: Cleaner) -> str:
+    """The status as given; without one, what the HTTP status and the usage say.
+
+    An answer of the 2xx kind whose usage cannot be read may have been billed: it is unknown, not ok.
+    """
+    given = _one_of("status", fields.get("status"), STATUSES, clean)
+    http_status = fields.get("http_status")
+    if given is None:
+        failed = isinstance(http_status, int) and http_status >= 300
+        given = "error" if failed else "ok"
+    if given == "ok" and not usage.known and fields.get("reported_cost_usd") is None:
+        if not clean.live and fields.get("status") is None:
+            raise InputRefused(
+                "usage is missing: give usage_raw, usage, reported_cost_usd, or a status of error or unknown"
+            )
+        return "unknown"
+    return given
+
+
+def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, bool]:
+    """When the call began, and whether its clock is to be doubted."""
+    now = now_us()
+    given = fields.get("started_at", fields.get("time"))
+    if given is None:
+        return now, False
+    try:
+        if not isinstance(given, str):
+            raise InputRefused(f"time must be a string like 2026-11-21T19:00:00Z, not {json_kind(given)}")
+        started = parse_time(given)
+    except InputRefused:
+        if not clean.live:
+            raise
+        clean.repaired.append("replaced:started_at")
+        return now, True
+    if started - now <= limits.AHEAD_US_MAX:
+        return started, False
+    if not clean.live:
+        raise InputRefused(f"time {given} is more than 24 h ahead: check the clock or the offset")
+    return started, True
+
+
+def _reported(usage: Usage, clean: Cleaner) -> str | None:
+    """The provider's own figure, rounded like a live one whoever hands it in: it is a fact, not an input to mend."""
+    if usage.reported_cost_usd is None:
+        return None
+    lenient = Cleaner(live=True)
+    amount = lenient.money("reported_cost_usd", usage.reported_cost_usd)
+    clean.repaired += lenient.repaired
+    return amount
+
+
+def _http_status(fields: Mapping[str, Any], clean: Cleaner) -> int | None:
+    status = clean.count("http_status", fields.get("http_status"), most=999)
+    return status if status is not None and status >= 100 else None
+
+
+def _call_keys(fields: Mapping[str, Any], data: Mapping[str, Any], provider: str, clean: Cleaner) -> list[str] | None:
+    keys = clean.keys(fields.get("call_keys"))
+    response_id = data.get("response_id")
+    if response_id:
+        key = clean.text("call_keys", f"{provider}:{response_id}")
+        if key and key not in keys:
+            keys = [key, *keys][: limits.CALL_KEYS_MAX]
+    return keys or None

@@ -1,0 +1,195 @@
+"""Holding given values to the rules of the line: refused where a person can mend them, repaired in a live call.
+
+A live call (hook, library) has been made and must not be lost for what it carries, so long fields are cut, bad
+tags dropped, surrogates replaced; each repair is named in ``repaired``.  ``record`` and imports refuse instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from . import _limits as limits
+from ._errors import InputRefused
+from ._money import USD_PATTERN
+
+_TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+_CONTEXT_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_MONEY = re.compile(USD_PATTERN)
+_MONEY_STEP = Decimal("0.000000000001")
+_MONEY_MAX = Decimal(10) ** 15
+_CONTEXT_MAX = 16
+
+
+class Cleaner:
+    """Cleans the fields of one call.  ``repaired`` names what a live call needed; otherwise InputRefused is raised."""
+
+    def __init__(self, *, live: bool) -> None:
+        self.live = live
+        self.repaired: list[str] = []
+
+    def text(self, name: str, value: object, limit: int = limits.ATTRIBUTE_BYTES_MAX) -> str | None:
+        """A string in NFC within *limit* bytes; None for an empty or absent one."""
+        if value is None or value == "":
+            return None
+        if not isinstance(value, str):
+            if not self.live:
+                raise InputRefused(f"{name} must be a string, not {json_kind(value)}")
+            self.repaired.append(f"text:{name}")
+            value = str(value)
+        if value.isascii():
+            return value if len(value) <= limit else self._cut(name, value, limit)
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            self._repair(
+                f"surrogate:{name}",
+                f"{name} holds a lone surrogate (U+D800 to U+DFFF): it is no valid Unicode",
+            )
+            value = re.sub("[\ud800-\udfff]", "\ufffd", value)
+        value = unicodedata.normalize("NFC", value)
+        return value if len(value.encode()) <= limit else self._cut(name, value, limit)
+
+    def _cut(self, name: str, value: str, limit: int) -> str:
+        length = len(value.encode())
+        self._repair(f"cut:{name}", f"{name} is {length} bytes long, {limit} are allowed")
+        return value.encode()[:limit].decode("utf-8", "ignore")
+
+    def _repair(self, what: str, refusal: str) -> None:
+        if not self.live:
+            raise InputRefused(refusal)
+        self.repaired.append(what)
+
+    def count(self, name: str, value: object, most: int = limits.INTEGER_MAX) -> int | None:
+        """A whole number from 0 to *most*; None for an absent one, and for a bad one in a live call."""
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+            return value
+        shown = (
+            "a negative number"
+            if isinstance(value, int) and not isinstance(value, bool) and value < 0
+            else json_kind(value)
+        )
+        self._repair(f"dropped:{name}", f"{name} must be a whole number from 0 to {most}, not {shown}")
+        return None
+
+    def tags(self, value: object) -> dict[str, str] | None:
+        """Tags: keys like ``[a-z][a-z0-9_.-]{0,62}``, at most 32, values of at most 256 bytes."""
+        if not value:
+            return None
+        if not isinstance(value, Mapping):
+            self._repair("dropped:tags", f"tags must be an object of strings, not {json_kind(value)}")
+            return None
+        found: dict[str, str] = {}
+        for key in sorted(value, key=str):
+            if not isinstance(key, str) or not _TAG_KEY.fullmatch(key):
+                shown = str(key).encode("ascii", "replace").decode()[:64]
+                self._repair(f"dropped:tags.{shown}"[:128], f"tag key {shown!r} must match [a-z][a-z0-9_.-]{{0,62}}")
+                continue
+            if len(found) == limits.TAGS_MAX:
+                self._repair("dropped:tags", f"{len(value)} tags are given, {limits.TAGS_MAX} are allowed")
+                break
+            found[key] = self.text(f"tags.{key}", value[key]) or ""
+        return found or None
+
+    def money(self, name: str, value: object) -> str | None:
+        """USD as a decimal string in its one spelling; a live call's figure is rounded half-even to 12 decimals."""
+        if value is None:
+            return None
+        if isinstance(value, str) and _MONEY.fullmatch(value):
+            return value
+        if not self.live:
+            raise InputRefused(
+                f'{name} must be a decimal string like "0.004505" (at most 12 decimals, no exponent), '
+                f"not {json_kind(value)}"
+            )
+        try:
+            amount = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
+            if not amount.is_finite() or abs(amount) >= _MONEY_MAX:
+                raise InvalidOperation
+        except InvalidOperation:
+            self.repaired.append(f"dropped:{name}")
+            return None
+        rounded = amount.quantize(_MONEY_STEP)  # the default context rounds half-even
+        if rounded != amount:
+            self.repaired.append(f"rounded:{name}")
+        spelled = format(rounded.normalize() + 0, "f")
+        return spelled if _MONEY.fullmatch(spelled) else None
+
+    def context(self, value: object) -> dict[str, str]:
+        """A pricing context: a small map of strings."""
+        if not value:
+            return {}
+        if not isinstance(value, Mapping):
+            self._repair(
+                "dropped:pricing_context",
+                f"pricing_context must be an object of strings, not {json_kind(value)}",
+            )
+            return {}
+        found: dict[str, str] = {}
+        for key, item in value.items():
+            if not isinstance(key, str) or not _CONTEXT_KEY.fullmatch(key) or len(found) == _CONTEXT_MAX:
+                self._repair("dropped:pricing_context", f"pricing_context key {key!r} is not allowed")
+            elif text := self.text(f"pricing_context.{key}", item):
+                found[key] = text
+        return found
+
+    def keys(self, value: object) -> list[str]:
+        """Keys under which the call may be known elsewhere, without repetition."""
+        if not value:
+            return []
+        if not isinstance(value, list | tuple):
+            self._repair("dropped:call_keys", f"call_keys must be a list of strings, not {json_kind(value)}")
+            return []
+        found = [text for item in value if (text := self.text("call_keys", item))]
+        if len(found) > limits.CALL_KEYS_MAX:
+            self._repair("dropped:call_keys", f"{len(found)} call_keys are given, {limits.CALL_KEYS_MAX} are allowed")
+        return list(dict.fromkeys(found))[: limits.CALL_KEYS_MAX]
+
+
+def json_kind(value: object) -> str:
+    """What a value is, in JSON's words, for messages; never the value itself, which may be private."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "a number"
+    if isinstance(value, float):
+        return "a floating-point number"
+    if isinstance(value, str):
+        return "a string"
+    return "an object" if isinstance(value, Mapping) else "a list"
+
+
+def compact_usage(raw: Mapping[str, Any]) -> str:
+    """``usage_raw`` as it is journaled: compact JSON without long strings; its size and SHA-256 where it is large."""
+    text = json.dumps(_without_text(raw), separators=(",", ":"), ensure_ascii=False, default=str)
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= limits.RAW_USAGE_BYTES_MAX:
+        return encoded.decode()
+    digest = hashlib.sha256(encoded).hexdigest()
+    return json.dumps({"size_bytes": len(encoded), "sha256": digest}, separators=(",", ":"))
+
+
+def _without_text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(key): _without_text(item)
+            for key, item in value.items()
+            if not _is_text(item) and len(str(key)) <= limits.RAW_STRING_CHARACTERS_MAX
+        }
+    if isinstance(value, list | tuple):
+        return [_without_text(item) for item in value if not _is_text(item)]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # NaN and infinities are no JSON
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) > limits.RAW_STRING_CHARACTERS_MAX

@@ -1,0 +1,172 @@
+"""Every system call of the write path, in one place, so that faults can be put here.
+
+:class:`Disk` is what production uses.  A test passes a subclass whose calls fail, tear or forget; nothing else
+of the write path touches the operating system.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+from ._errors import HomeError
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+_LOCK_PAUSE_MIN_S = 0.000_05
+_LOCK_PAUSE_MAX_S = 0.001
+
+
+class Disk:
+    """Thin calls on files and folders.  All raise OSError; none retries a failed sync."""
+
+    def make_folder(self, path: Path) -> bool:
+        """Create one folder (0700) and sync the entry that names it.  False where it was there already."""
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                os.mkdir(path, FOLDER_MODE)
+            except FileExistsError:
+                return False
+            os.fsync(parent)
+            return True
+        finally:
+            os.close(parent)
+
+    def open_append(self, path: Path) -> int:
+        """Open an existing file for reading and appending.  A link, FIFO or device is refused, never waited for."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return _regular(os.open(path, flags), path)
+
+    def create_exclusive(self, path: Path) -> int:
+        """Create a file (0600) that must not exist yet, for reading and appending."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(path, flags, FILE_MODE)
+
+    def open_lock(self, path: Path) -> int:
+        """Open the lock file, made where it is missing; it is never deleted."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return _regular(os.open(path, flags, FILE_MODE), path)
+
+    def lock(self, descriptor: int, wait_s: float) -> bool:
+        """Take the exclusive flock within *wait_s*; False where somebody else kept it.
+
+        A blocking flock could only be bounded by a signal, which a library must not send itself; short pauses
+        cost less than one sync.
+        """
+        pause = _LOCK_PAUSE_MIN_S
+        deadline: float | None = None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise
+            else:
+                return True
+            now = time.monotonic()
+            if deadline is None:
+                deadline = now + wait_s
+            elif now >= deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LOCK_PAUSE_MAX_S)
+
+    def unlock(self, descriptor: int) -> None:
+        """Give the lock back for every copy of the descriptor, forked ones included."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def status(self, descriptor: int) -> os.stat_result:
+        """Size, links, owner of an open file."""
+        return os.fstat(descriptor)
+
+    def exists(self, path: str) -> bool:
+        """Whether anything has this name.  Takes a string: this is asked on every append."""
+        try:
+            os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def read_at(self, descriptor: int, offset_bytes: int, length_bytes: int) -> bytes:
+        """Read up to *length_bytes* at an offset."""
+        return os.pread(descriptor, length_bytes, offset_bytes)
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        """One write(2).  Returns how many bytes were taken; the caller treats fewer than given as a failure."""
+        return os.write(descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        """Bring a file's data to stable storage.  On macOS only F_FULLFSYNC does that."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(descriptor)
+
+    def open_folder(self, path: Path) -> int:
+        """Open a folder for :meth:`sync_folder`: before the change in it, so that no error is forgotten."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_folder(self, descriptor: int) -> None:
+        """Bring a folder's entries to stable storage."""
+        os.fsync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+        os.close(descriptor)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name that must not exist yet."""
+        os.link(source, target, follow_symlinks=False)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over: for files beside ``journal/`` only, never for one in it."""
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that is not truth: a spooled call that is journaled now, a marker."""
+        os.unlink(path)
+
+
+def _regular(descriptor: int, path: Path) -> int:
+    """Pass on the descriptor of a regular file of this user; close anything else and refuse it."""
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise HomeError(f"{path} is not a regular file: move it away; keledger writes to plain files only")
+    if found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise HomeError(f"{path} belongs to user id {found.st_uid}, not to you: use a home of your own (KELEDGER_HOME)")
+    return descriptor
+
+
+def write_new(disk: Disk, path: Path, data: bytes) -> None:
+    """Write a small file beside the journal, whole and synced, over an older one of its name.
+
+    The bytes go to a temporary name first; the folder is synced after the rename, through a descriptor that was
+    opened before it.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    folder = disk.open_folder(path.parent)
+    try:
+        descriptor = disk.create_exclusive(temporary)
+        try:
+            view = data
+            while view:
+                view = view[disk.write(descriptor, view) :]
+            disk.sync(descriptor)
+        except BaseException:
+            disk.close(descriptor)
+            disk.remove(temporary)
+            raise
+        disk.close(descriptor)
+        disk.replace(temporary, path)
+        disk.sync_folder(folder)
+    finally:
+        disk.close(folder)

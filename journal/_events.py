@@ -1,0 +1,249 @@
+"""The events, as pydantic models: the reference of what may stand in ``data``.
+
+``keledger schema`` prints them as JSON Schema.  The hot path does not import this module: it validates with
+the core schema that ``_schema`` derives from these models and keeps in ``data/event_schema.json``.
+Values that are absent are left out of a line; ``None`` here means just that.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from . import _limits as limits
+from ._identity import ID_PATTERN
+from ._money import USD_PATTERN
+from ._time import TIME_PATTERN
+
+TYPES_RESERVED = (
+    "segment.opened", "merge.completed", "import.completed",
+    "estimate.made", "call.reserved", "call.completed", "call.failed", "call.blocked", "call.voided",
+    "void.reverted", "model.chosen",
+    "hold.released", "hold.lost", "hold.resolved",
+    "budget.set", "budget.removed", "budget.raised", "alert.raised", "alert.delivered",
+    "prices.adopted", "reprice.applied", "reprice.reverted",
+    "charge.adjusted", "invoice.recorded", "period.closed", "period.reopened", "fx.set",
+    "attribution.set", "attribution.removed", "split.set", "split.removed",
+    "experiment.started", "experiment.ended", "outcome.recorded",
+)  # fmt: skip
+"""All names of design section 3.  A name that has no model yet is known and not yet written by this release."""
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+EventId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+WriterId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Time = Annotated[str, StringConstraints(pattern=TIME_PATTERN)]
+Money = Annotated[str, StringConstraints(pattern=USD_PATTERN)]
+Count = Annotated[int, Field(ge=0, le=limits.INTEGER_MAX)]
+Ordinal = Annotated[int, Field(ge=0, le=limits.TICK_MAX)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=limits.ATTRIBUTE_BYTES_MAX)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.:-]*$")]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=limits.REASON_BYTES_MAX)]
+SegmentFile = Annotated[str, StringConstraints(pattern=r"^\d{8}\.jsonl$")]
+TagKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
+TagValue = Annotated[str, StringConstraints(max_length=limits.ATTRIBUTE_BYTES_MAX)]
+Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
+class Model(BaseModel):
+    """Base of everything in ``data``: strict types, and no field that the models do not name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Predecessor(Model):
+    """The segment before: its last synced line, by which the chain goes on."""
+
+    file: SegmentFile
+    length_bytes: Count
+    seq: Ordinal
+    hash: Sha256
+
+
+class Seal(Model):
+    """One lower file that this segment seals: bytes beyond its length are never events."""
+
+    file: SegmentFile
+    length_bytes: Count
+    residue_bytes: Count
+    residue_sha256: Sha256 | None = None
+
+
+class SegmentOpened(Model):
+    """The first line of every segment.  The host name stands here and nowhere else."""
+
+    prev_hash: Sha256
+    predecessor: Predecessor | None = None
+    seals: list[Seal]
+    reason: Literal["first", "full", "unclean_tail", "write_failed", "sync_failed"]
+    continues: list[WriterId] | None = None
+    program: Text
+    reader_min: Text
+    host: Text
+
+
+class WriterPosition(Model):
+    """How far another writer's journal was taken in."""
+
+    writer: WriterId
+    seq: Ordinal
+    hash: Sha256
+
+
+class MergeCompleted(Model):
+    """Other writers' events were taken into this home, up to these positions."""
+
+    writers: list[WriterPosition]
+    books: list[Sha256]
+    actor: Text
+    reason: Reason | None = None
+
+
+class CostLine(Model):
+    """One bucket's part of a cost.  Where its price is missing, the line stands without money."""
+
+    bucket: Bucket
+    quantity: Count
+    usd_per_million: Money | None = None
+    usd: Money | None = None
+
+
+class MatchedPrice(Model):
+    """By which rule the asked model was found in the price book, and as what."""
+
+    provider: Text
+    model: Text
+    rule: Text
+    context: Text | None = None
+
+
+class Cost(Model):
+    """What a call cost, exactly.  ``unpriced`` and ``unknown`` carry no total: unknown is not zero."""
+
+    state: Literal["priced", "reported", "unpriced", "unknown"]
+    total_usd: Money | None = None
+    lines: list[CostLine]
+    missing: list[Bucket] | None = None
+    book: Sha256 | None = None
+    matched: MatchedPrice | None = None
+
+
+class Original(Model):
+    """Money that came in another currency."""
+
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    amount: Money
+    rate: Money
+    source: Text
+
+
+class Call(Model):
+    """One round trip to a provider, answered or not.  The fields are explained in ``docs/format.md``."""
+
+    input_sha256: Sha256
+    status: Literal["ok", "error", "unknown"]
+    started_at: Time
+    duration_ms: Count | None = None
+    run: Text | None = None
+    session: Text | None = None
+    prompt: Text | None = None
+    prompt_version: Text | None = None
+    statement: Text | None = None
+    client: Text | None = None
+    client_call_id: Text | None = None
+    operation_id: Text | None = None
+    attempt: Count | None = None
+    parent_call_id: Text | None = None
+    trace_id: Text | None = None
+    span_id: Text | None = None
+    provider: Text
+    model: Text
+    response_model: Text | None = None
+    response_id: Text | None = None
+    finish_reason: Text | None = None
+    http_status: Annotated[int, Field(ge=100, le=999)] | None = None
+    error_type: Text | None = None
+    user: Text | None = None
+    project: Text | None = None
+    team: Text | None = None
+    cost_center: Text | None = None
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=limits.TAGS_MAX)] | None = None
+    os_user: Text | None = None
+    origin: Annotated[str, StringConstraints(pattern=r"^(hook|library|record|import:[A-Za-z0-9_.:-]{1,120})$")]
+    call_keys: Annotated[list[Text], Field(max_length=limits.CALL_KEYS_MAX)] | None = None
+    hold_id: EventId | None = None
+    estimate_id: EventId | None = None
+    usage: dict[Bucket, Count]
+    usage_raw: Annotated[str, StringConstraints(max_length=limits.RAW_USAGE_BYTES_MAX)] | None = None
+    usage_format: Name | None = None
+    usage_notes: list[Text] | None = None
+    normalizer: Ordinal
+    pricing_context: dict[Bucket, Text] | None = None
+    cost: Cost
+    reported_cost_usd: Money | None = None
+    quality: Literal["measured", "totals_only", "under_count"]
+    original: Original | None = None
+    repaired: list[Text] | None = None
+    clock_suspect: bool | None = None
+
+
+class CallCompleted(Call):
+    """A call that was answered well."""
+
+    status: Literal["ok"]
+
+
+class CallFailed(Call):
+    """A call that was answered with a failure (``error``), or sent and never answered (``unknown``)."""
+
+    status: Literal["error", "unknown"]
+
+
+class CallVoided(Model):
+    """A call that is not to count, for a stated reason."""
+
+    input_sha256: Sha256
+    call_id: EventId
+    actor: Text
+    reason: Reason
+
+
+class VoidReverted(Model):
+    """A void that is taken back: the call counts again."""
+
+    input_sha256: Sha256
+    call_id: EventId
+    actor: Text
+    reason: Reason
+
+
+class AdoptedLayer(Model):
+    """One layer of an adopted book, strongest first."""
+
+    kind: Literal["user", "imported", "list"]
+    name: Text
+    sha256: Sha256
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class PricesAdopted(Model):
+    """From here on, new calls of this home are priced by this book."""
+
+    input_sha256: Sha256
+    book: Sha256
+    layers: list[AdoptedLayer]
+    names: Sha256
+    actor: Text
+    reason: Reason
+
+
+MODELS: dict[str, type[Model]] = {
+    "segment.opened": SegmentOpened,
+    "merge.completed": MergeCompleted,
+    "call.completed": CallCompleted,
+    "call.failed": CallFailed,
+    "call.voided": CallVoided,
+    "void.reverted": VoidReverted,
+    "prices.adopted": PricesAdopted,
+}
+"""The types that this release writes and reads, at version 1."""

@@ -1,0 +1,224 @@
+"""The home: one folder of one OS user, and which writer it is.
+
+::
+
+    home/
+      lock           one flock file, never deleted
+      writer.json    who writes here
+      merging        stands only while a merge puts other writers' files in place
+      journal/<writer>/00000001.jsonl
+      prices/<sha256>
+      projections/   guard/   caches
+      config.toml    optional
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ._disk import Disk, write_new
+from ._errors import HomeError
+
+WRITER_NAME = re.compile(r"[0-9a-f]{16}")
+SEGMENT_NAME = re.compile(r"(\d{8})\.jsonl")
+
+
+def default_home() -> Path:
+    """``KELEDGER_HOME``, else ``$XDG_DATA_HOME/keledger``, else ``~/.local/share/keledger``."""
+    given = os.environ.get("KELEDGER_HOME")
+    if given:
+        return Path(given).expanduser()
+    data = os.environ.get("XDG_DATA_HOME")
+    if data and Path(data).is_absolute():  # the XDG specification: a relative path is to be ignored
+        return Path(data) / "keledger"
+    return Path("~/.local/share/keledger").expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The paths of one home.  Making this object touches nothing."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str] | None = None) -> Home:
+        """The home at *path*, or the default one, as an absolute path."""
+        chosen = Path(path).expanduser() if path is not None else default_home()
+        return cls(Path(os.path.abspath(chosen)))
+
+    @property
+    def journal(self) -> Path:
+        """Truth: the writers' folders."""
+        return self.path / "journal"
+
+    @property
+    def prices(self) -> Path:
+        """Truth: price layers and book manifests by their SHA-256."""
+        return self.path / "prices"
+
+    @property
+    def lock(self) -> Path:
+        """The flock file of all appenders."""
+        return self.path / "lock"
+
+    @property
+    def projections(self) -> Path:
+        """Caches of the read side."""
+        return self.path / "projections"
+
+    @property
+    def config(self) -> Path:
+        """The user's optional configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def merging(self) -> Path:
+        """Marker: other writers' files are being put in place, so ticks must be looked up."""
+        return self.path / "merging"
+
+    @property
+    def spool(self) -> Path:
+        """Where calls wait that the journal could not take: outside the home, which may be full or read-only."""
+        state = os.environ.get("XDG_STATE_HOME")
+        base = Path(state) if state and Path(state).is_absolute() else Path("~/.local/state").expanduser()
+        key = hashlib.sha256(os.fsencode(os.path.realpath(self.path))).hexdigest()[:16]
+        return base / "keledger" / "spool" / key
+
+    def check(self) -> bool:
+        """Whether the home is there.  Raises HomeError where something else is, or it is not safe to use."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            if self.path.is_symlink():
+                raise HomeError(f"{self.path} is a link to nowhere: remove it or make its target") from None
+            return False
+        except OSError as error:
+            raise HomeError(f"cannot look at {self.path}: {error.strerror}") from None
+        if not stat.S_ISDIR(found.st_mode):
+            raise HomeError(f"{self.path} is not a folder: move it away or set KELEDGER_HOME to a folder")
+        if found.st_uid != os.geteuid():
+            raise HomeError(
+                f"{self.path} belongs to user id {found.st_uid}, not to you: a home has one user; "
+                "set KELEDGER_HOME to a folder of your own"
+            )
+        if found.st_mode & 0o077 and self.journal.exists():
+            mode = stat.S_IMODE(found.st_mode)
+            raise HomeError(f"{self.path} is open to others (mode {mode:04o}): run chmod 700 {self.path}")
+        return True
+
+    def create(self, disk: Disk) -> None:
+        """Make the home and its folders where they are missing, each entry synced."""
+        try:
+            if not self.check():
+                for folder in reversed([self.path, *self.path.parents]):
+                    if not folder.exists():
+                        disk.make_folder(folder)
+            elif os.stat(self.path).st_mode & 0o077:
+                os.chmod(self.path, 0o700)  # an empty folder that somebody made for us
+            disk.make_folder(self.journal)
+            disk.make_folder(self.prices)
+        except OSError as error:
+            raise HomeError(f"cannot make the home {self.path}: {error.strerror}; {_remedy(error)}") from error
+
+    def writers(self) -> list[str]:
+        """All writers that have a folder here, sorted."""
+        try:
+            names = os.listdir(self.journal)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HomeError(f"cannot read {self.journal}: {error.strerror}") from None
+        return sorted(name for name in names if WRITER_NAME.fullmatch(name))
+
+    def segments(self, writer: str) -> list[Path]:
+        """The segment files of a writer in their order."""
+        folder = self.journal / writer
+        try:
+            names = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HomeError(f"cannot read {folder}: {error.strerror}") from None
+        return [folder / name for name in names if SEGMENT_NAME.fullmatch(name)]
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == 30:  # EROFS
+        return "it is read-only: set KELEDGER_HOME to a folder that can be written"
+    if error.errno == 28:  # ENOSPC
+        return "make room on that disk"
+    return "set KELEDGER_HOME to a folder that you may write to"
+
+
+@dataclass(frozen=True, slots=True)
+class WriterIdentity:
+    """Who writes in a home: *writer* is 16 random hex, *continues* the home's writers before it, oldest first."""
+
+    writer: str
+    continues: tuple[str, ...] = ()
+
+
+@functools.cache
+def machine_id() -> str:
+    """A name for this machine that is equal after a restart, hashed: the raw one is not for publishing."""
+    raw = ""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            raw = Path(path).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if raw:
+            break
+    raw = raw or f"{sys.platform}:{uuid.getnode():012x}"
+    return hashlib.sha256(f"keledger machine {raw}".encode()).hexdigest()[:32]
+
+
+def read_writer(home: Home) -> WriterIdentity | None:
+    """The home's writer as ``writer.json`` has it; None where there is none or it was made elsewhere."""
+    stored = _stored_writer(home)
+    if stored is None or (stored["machine"], stored["home"]) != (machine_id(), os.path.realpath(home.path)):
+        return None
+    return WriterIdentity(stored["writer"], tuple(stored["continues"]))
+
+
+def own_writers(home: Home) -> tuple[str, ...]:
+    """The home's own writers, oldest first: the present one and those it continues."""
+    stored = _stored_writer(home)
+    return () if stored is None else (*stored["continues"], stored["writer"])
+
+
+def make_writer(home: Home, disk: Disk) -> WriterIdentity:
+    """Begin a new writer that continues the one in ``writer.json``, if any.  Called under the lock."""
+    identity = WriterIdentity(os.urandom(8).hex(), own_writers(home))
+    content = {
+        "writer": identity.writer,
+        "machine": machine_id(),
+        "home": os.path.realpath(home.path),
+        "continues": list(identity.continues),
+    }
+    write_new(disk, home.path / "writer.json", (json.dumps(content, indent=1) + "\n").encode())
+    return identity
+
+
+def _stored_writer(home: Home) -> dict[str, Any] | None:
+    path = home.path / "writer.json"
+    try:
+        stored: dict[str, Any] = json.loads(path.read_bytes())
+        fits = WRITER_NAME.fullmatch(stored["writer"]) and all(map(WRITER_NAME.fullmatch, stored["continues"]))
+        if fits and isinstance(stored["machine"], str) and isinstance(stored["home"], str):
+            return stored
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise HomeError(f"{path} cannot be read as a writer's identity: restore it, or remove it to begin a new writer")

@@ -1,0 +1,264 @@
+"""The library: record calls into a home."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ._adopting import adopt_shipped
+from ._adoption import adopted_book
+from ._attributes import NAMES, AttributeResolver
+from ._calls import BuiltCall, build_call, check_field_names
+from ._cleaning import json_kind
+from ._disk import Disk
+from ._errors import InputRefused, KeledgerError
+from ._home import Home
+from ._identity import id_of_key, input_sha256, new_id
+from ._library import LibraryCall
+from ._line import NewEvent
+from ._merge import Merged, merge
+from ._spool import Spool
+from ._validate import check_data
+from ._writer import Appender
+from .prices import Book, PriceStore
+from .usage import token_totals
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a recorded call."""
+
+    id: str
+    status: str
+    cost_state: str
+    total_usd: str | None
+    input_tokens: int
+    output_tokens: int
+    journaled: bool = True
+    """False where the journal could not take it: the call waits in the spool, for the reason in ``problem``."""
+    problem: str | None = None
+
+
+class Ledger:
+    """One home, open for recording.  Safe to share between threads, and usable in forked children."""
+
+    def __init__(self, home: Home, *, program: str, disk: Disk | None = None) -> None:
+        self.home = home
+        self._disk = disk or Disk()
+        self._appender = Appender(home, disk=self._disk, program=program)
+        self._spool = Spool(home, self._disk)
+        self._attributes = AttributeResolver(home, self._disk)
+        self._store = PriceStore(home.prices)
+        self._book: Book | None = None
+        self._book_as_of = -1
+        self.run = os.environ.get("KELEDGER_RUN") or new_id()
+
+    @classmethod
+    def open(cls, home: str | os.PathLike[str] | None = None) -> Ledger:
+        """Open a home: *home*, else ``KELEDGER_HOME``, else the user's default.  It is made on the first event.
+
+        Raises HomeError where the place cannot be a home (another owner, not a folder, open to others).
+        """
+        import keledger
+
+        found = Home.at(home)
+        found.check()
+        return cls(found, program=f"keledger {keledger.__version__}")
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        self._appender.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, *, provider: str, model: str, request: object = None, **fields: Any) -> LibraryCall:
+        """A call about to be made, as a context manager: ``with ledger.call(…) as call: call.complete(response)``.
+
+        *fields* are those of :meth:`record` that are known before the call (prompt, session, project, tags, …).
+        *request* is not journaled.  Leaving the block by an exception, or without ``complete()``, records a
+        failed call; see :class:`LibraryCall`.
+        """
+        return LibraryCall(self, {"provider": provider, "model": model, **fields}, request)
+
+    def record(self, *, source: str = "record", **fields: Any) -> str:
+        """Record one finished call and return its event id.
+
+        *fields*: ``provider``, ``model``, and ``usage_raw`` (the provider's own usage object), ``usage`` (buckets)
+        or ``reported_cost_usd``; any other field of a call; ``time`` is when it began.  ``id`` is the caller's key:
+        recording the same key again is the same event.
+
+        Raises InputRefused for a field that is not acceptable (nothing is written), AppendRefused and
+        AppendUnknown as appending does.
+        """
+        return self.record_many([fields], source=source)[0]
+
+    def record_many(self, calls: Iterable[Mapping[str, Any]], *, source: str = "record") -> list[str]:
+        """Record several finished calls, all checked before one is written; one lock and sync each 4 MiB."""
+        events = [self.event_of(fields, source=source) for fields in calls]
+        self._append(events)
+        return [event.id for event in events]
+
+    def event_of(self, fields: Mapping[str, Any], *, source: str = "record", key: str | None = None) -> NewEvent:
+        """Check one call as ``record`` takes it and make its event, without writing anything.
+
+        *key* stands in where the call has no ``id`` of its own.  Raises InputRefused.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputRefused(f"a call must be an object, not {json_kind(fields)}")
+        check_field_names(fields)
+        given_key = fields.get("id", key)
+        if given_key is not None and (not isinstance(given_key, str) or not given_key):
+            raise InputRefused(f"id must be a string that names the call, not {json_kind(given_key)}")
+        event_id = id_of_key(source, given_key) if given_key is not None else new_id()
+        imported = source.startswith("import:")
+        built = self._build(
+            {"run": self.run, **fields},
+            {name: fields[name] for name in (*NAMES, "tags") if fields.get(name)},
+            origin=source if imported else "record",
+            live=False,
+            fingerprint=fields,
+        )
+        check_data(built.type, built.data)
+        return NewEvent.of(built.type, event_id, built.data)
+
+    def append_events(self, events: Sequence[NewEvent]) -> None:
+        """Append events made by :meth:`event_of`.  Raises as appending does."""
+        self._append(events)
+
+    def record_hook(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Recorded:
+        """Record a call that was watched: what was known before it, and after (None: the program died in between).
+
+        *begin* holds ``id`` (the event's), fields of a call, and where its attributes come from: ``attributes`` (the
+        call itself), ``run_flags``, ``environment``, ``cwd``; ``origin`` is ``hook`` unless given.  A watched call is
+        repaired, never refused; where the journal cannot take it, it is spooled.
+        """
+        try:
+            event = self._watched_event(begin, end)
+            self._append([event])
+        except (KeledgerError, OSError) as error:
+            self._spool.keep(begin, end)
+            return Recorded(str(begin["id"]), "unknown", "unknown", None, 0, 0, journaled=False, problem=str(error))
+        return _recorded(event)
+
+    def bring_in_spooled(self) -> int:
+        """Journal what waits in the spool; returns how many calls that were.  What cannot be taken goes on waiting."""
+        count = 0
+        for path, content in self._spool.waiting():
+            with contextlib.suppress(KeledgerError, KeyError, TypeError, ValueError, OSError):
+                self._appender.append([self._watched_event(content["begin"], content["end"])])
+                self._spool.remove(path)
+                count += 1
+        return count
+
+    def void(self, call_id: str, reason: str) -> str:
+        """Take a call out of every report, for a stated reason; returns the event's id.  The call stays journaled."""
+        return self._administer("call.voided", {"call_id": call_id}, reason)
+
+    def revert_void(self, call_id: str, reason: str) -> str:
+        """Let a voided call count again, for a stated reason; returns the event's id."""
+        return self._administer("void.reverted", {"call_id": call_id}, reason)
+
+    def merge(self, folder: str | os.PathLike[str], reason: str | None = None) -> Merged:
+        """Take in the journals and price books of another home, or a copy of one: see ``docs/format.md``.
+
+        Raises MergeRefused, JournalDamaged or UsageError; nothing was changed then.
+        """
+        return merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
+
+    def adopt_shipped_prices(self) -> str:
+        """Make sure that the home has a price book; returns its SHA-256."""
+        return self._current_book().sha256
+
+    def _administer(self, event_type: str, fields: dict[str, Any], reason: str) -> str:
+        if not reason.strip():
+            raise InputRefused("a reason is missing: say why, it is kept for whoever reads the journal later")
+        given = {**fields, "reason": reason}
+        data = {
+            "input_sha256": input_sha256(event_type, given),
+            **fields,
+            "actor": self._attributes.os_user,
+            "reason": reason,
+        }
+        check_data(event_type, data)
+        event = NewEvent.of(event_type, new_id(), data)
+        self._append([event])
+        return event.id
+
+    def _build(
+        self,
+        fields: Mapping[str, Any],
+        attributes: Mapping[str, Any],
+        *,
+        origin: str,
+        live: bool,
+        fingerprint: Mapping[str, Any] | None = None,
+        flags: Mapping[str, Any] | None = None,
+        environment: Mapping[str, object] | None = None,
+        folder: str | None = None,
+    ) -> BuiltCall:
+        resolved = self._attributes.resolve(attributes, flags=flags, environment=environment, folder=folder)
+        return build_call(
+            fields,
+            resolved,
+            book=self._current_book(),
+            origin=origin,
+            os_user=self._attributes.os_user,
+            live=live,
+            fingerprint=fingerprint,
+        )
+
+    def _watched_event(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> NewEvent:
+        ended: Mapping[str, Any] = end if end is not None else {"status": "unknown", "error_type": "ClientDied"}
+        context = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
+        built = self._build(
+            {**begin, **ended, "pricing_context": context},
+            begin.get("attributes") or {},
+            origin=str(begin.get("origin") or "hook"),
+            live=True,
+            fingerprint={**begin, **(end or {})},
+            flags=begin.get("run_flags"),
+            environment=begin.get("environment") or {},
+            folder=begin.get("cwd"),
+        )
+        check_data(built.type, built.data)
+        return NewEvent.of(built.type, str(begin["id"]), built.data)
+
+    def _append(self, events: Sequence[NewEvent]) -> None:
+        self._appender.append(events)
+        if self._spool.is_waiting():
+            self.bring_in_spooled()
+
+    def _current_book(self) -> Book:
+        """The home's adopted book, looked up again when another process may have adopted one."""
+        seen = self._appender.adoptions_seen
+        if self._book is None or self._book_as_of != seen:
+            adopted = adopted_book(self.home, self._disk)
+            if adopted is None or self._book is None:
+                adopted = adopt_shipped(self.home, self._appender, self._store, adopted, self._attributes.os_user)
+            if self._book is None or self._book.sha256 != adopted:
+                self._book = self._store.load_book(adopted)
+            self._book_as_of = self._appender.adoptions_seen
+        return self._book
+
+
+def _recorded(event: NewEvent) -> Recorded:
+    data = orjson.loads(event.data)
+    totals = token_totals(data["usage"])
+    cost = data["cost"]
+    return Recorded(
+        event.id,
+        data["status"],
+        cost["state"],
+        cost.get("total_usd"),
+        totals.input_tokens,
+        totals.output_tokens,
+    )

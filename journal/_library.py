@@ -1,0 +1,110 @@
+"""A call made in this process: watched by a ``with`` block."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ._attributes import NAMES, VARIABLES
+from ._calls import check_field_names
+from ._errors import UsageError
+from ._identity import new_id
+from ._time import format_time, now_us
+from .usage import extract_response, provider_name
+
+if TYPE_CHECKING:
+    from ._ledger import Ledger, Recorded
+
+
+class LibraryCall:
+    """One call about to be made.
+
+    ``complete(response)`` tells how it was answered.  Leaving the block by an exception records ``call.failed``: status
+    ``error`` where the exception carries an HTTP status, else ``unknown``, for it may have been billed.  Leaving it
+    without ``complete()`` is ``unknown`` too; after ``not_sent()`` nothing is recorded.  The exception goes on.
+    """
+
+    def __init__(self, ledger: Ledger, fields: Mapping[str, Any], request: object) -> None:
+        check_field_names(fields)
+        if "id" in fields:
+            raise UsageError("ledger.call() makes its own id; give client_call_id or call_keys instead")
+        self.id = new_id()
+        self.recorded: Recorded | None = None
+        self._ledger = ledger
+        self._fields = dict(fields)
+        self._request = request
+        self._end: dict[str, Any] | None = None
+        self._not_sent = False
+        self._started_ns = 0
+        self._begin: dict[str, Any] = {}
+
+    def __enter__(self) -> LibraryCall:
+        attributes = {name: self._fields.pop(name) for name in (*NAMES, "tags") if name in self._fields}
+        environment = {name: os.environ[name] for name in VARIABLES.values() if name in os.environ}
+        self._begin = {
+            "id": self.id,
+            "origin": "library",
+            "started_at": format_time(now_us()),
+            "run": self._ledger.run,
+            "attributes": attributes,
+            "environment": environment,
+            "cwd": os.getcwd(),
+            "pricing_context": _requested_context(self._request),
+            **self._fields,
+        }
+        self._started_ns = time.monotonic_ns()
+        return self
+
+    def complete(self, response: object, **fields: Any) -> None:
+        """Tell how the call was answered.
+
+        *response* is the provider's response or just its usage object, as parsed JSON or as its SDK's object; no text
+        of it is kept.  *fields* stand above what is read from it (``finish_reason``, ``reported_cost_usd``, …).
+        """
+        check_field_names(fields)
+        facts = extract_response(response, provider_name(str(self._begin.get("provider") or "")))
+        end: dict[str, Any] = {
+            "usage_raw": facts.usage,
+            "usage_format": facts.usage_format,
+            "response_id": facts.response_id,
+            "response_model": facts.response_model,
+            "finish_reason": facts.finish_reason,
+            "pricing_context": dict(facts.pricing_context),
+            "status": "ok",
+        }
+        self._end = {key: value for key, value in {**end, **fields}.items() if value is not None}
+
+    def not_sent(self) -> None:
+        """Tell that the request was never sent: nothing can have been billed, and nothing is recorded."""
+        self._not_sent = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        duration_ms = (time.monotonic_ns() - self._started_ns) // 1_000_000
+        if self._end is None:
+            if self._not_sent:
+                return
+            self._end = _failure(error)
+        self._end.setdefault("duration_ms", duration_ms)
+        self.recorded = self._ledger.record_hook(self._begin, self._end)
+
+
+def _failure(error: BaseException | None) -> dict[str, Any]:
+    """What an exception tells of a failed call: its class and HTTP status, never its text."""
+    if error is None:
+        return {"status": "unknown"}
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    end: dict[str, Any] = {"status": "unknown", "error_type": type(error).__name__}
+    if isinstance(status, int) and not isinstance(status, bool):
+        end |= {"status": "error", "http_status": status}
+    return end
+
+
+def _requested_context(request: object) -> dict[str, str]:
+    """The service tier that a request asks for; the response's own word stands above it."""
+    tier = request.get("service_tier") if isinstance(request, Mapping) else None
+    return {"service_tier": tier} if isinstance(tier, str) else {}

@@ -1,0 +1,89 @@
+"""The line: how one event becomes bytes, and how bytes are held to be an event.
+
+A line is BODY, ``,"hash":"``, 64 lower-case hex digits, ``"}`` and a line feed.  The hash is
+SHA-256(hash of the line before as 32 raw bytes, BODY).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+TAIL_BYTES = 76
+"""``,"hash":"`` (9), 64 hex digits, ``"}`` (2), line feed (1)."""
+
+ZERO_HASH = bytes(32)
+"""What the first line of a writer follows."""
+
+_BODY = (
+    b'{"specversion":"1.0","id":"%b","source":"/keledger/%b","type":"%b","v":1,"time":"%b","seq":%d,"tick":%d,"data":%b'
+)
+_HASH_START = -(64 + 2 + 1)
+_HASH_END = -(2 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event that is ready to be appended: its data are validated and encoded, its id is made."""
+
+    type: str
+    id: str
+    data: bytes
+
+    @classmethod
+    def of(cls, event_type: str, event_id: str, data: Mapping[str, Any]) -> NewEvent:
+        """Encode *data*, which the caller has validated.  Floats cannot occur in validated data."""
+        return cls(event_type, event_id, orjson.dumps(data))
+
+
+def encode_line(
+    event: NewEvent, *, writer: str, time: str, seq: int, tick: int, previous: bytes
+) -> tuple[bytes, bytes]:
+    """The line of an event and its hash (32 raw bytes).  *previous* is the hash of the line above."""
+    body = _BODY % (
+        event.id.encode(),
+        writer.encode(),
+        event.type.encode(),
+        time.encode(),
+        seq,
+        tick,
+        event.data,
+    )
+    digest = hashlib.sha256(previous + body).digest()
+    return b'%b,"hash":"%b"}\n' % (body, digest.hex().encode()), digest
+
+
+def chained_hash(previous: bytes, line: bytes) -> bytes:
+    """The hash that a line should state after *previous*."""
+    return hashlib.sha256(previous + line[:-TAIL_BYTES]).digest()
+
+
+def stated_hash(line: bytes) -> bytes | None:
+    """The hash that a line states; None where there are no 64 hex digits in the hash's place."""
+    digits = line[_HASH_START:_HASH_END]
+    if len(digits) != 64 or digits != digits.lower():
+        return None
+    try:
+        return bytes.fromhex(digits.decode("ascii"))
+    except ValueError:
+        return None
+
+
+def fits(previous: bytes, line: bytes) -> bytes | None:
+    """The hash of a line that follows *previous*; None where it does not follow, or is not shaped like a line."""
+    digest = hashlib.sha256(previous + line[:-TAIL_BYTES]).digest()
+    if line[-TAIL_BYTES:] == b',"hash":"%b"}\n' % digest.hex().encode():
+        return digest
+    return None
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """The event of a line whose hash fits.  Raises ValueError where it is no JSON object."""
+    event = orjson.loads(line)
+    if not isinstance(event, dict):
+        raise ValueError("not a JSON object")
+    return event

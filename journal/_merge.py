@@ -1,0 +1,257 @@
+"""Taking in other writers' journals: a verified copy of their files and of the price books they name.
+
+Nothing of this home changes before everything was checked.  New files are copied beside and linked into place
+under the lock; a file that is here already is extended by the bytes it lacks, never rewritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from . import _limits as limits
+from ._adopting import keep_price_file
+from ._disk import Disk, write_new
+from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
+from ._home import Home
+from ._identity import new_id
+from ._line import NewEvent
+from ._reader import Position, Scan, scan_journal
+from ._segment import iter_lines
+from ._validate import check_data
+from ._writer import Appender
+
+_BOOK = re.compile(rb'"book":"([0-9a-f]{64})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge took in: per writer the last sequence number and how many lines were new here."""
+
+    writers: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    books: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Bytes of one source segment that this home lacks; a new file where ``start`` is 0."""
+
+    writer: str
+    source: Path
+    target: Path
+    start: int
+    end: int
+
+
+class MergeRefused(KeledgerError):
+    """Two folders of one writer went different ways, or one is not safe to take in; nothing was changed."""
+
+
+def merge(
+    home: Home, folder: str | os.PathLike[str], *, appender: Appender, actor: str, reason: str | None = None
+) -> Merged:
+    """Take the journals and price books of another home (or a copy of one) into *home*.
+
+    Raises MergeRefused where one writer's copies contradict each other or a tick is out of bounds, JournalDamaged
+    where the source does not verify, UsageError where *folder* is no home.  In all of these nothing was changed.
+    """
+    source = Home.at(folder)
+    if not source.journal.is_dir():
+        raise UsageError(
+            f"{source.path} has no folder journal/: give the path of another keledger home or a copy of one"
+        )
+    if os.path.realpath(source.path) == os.path.realpath(home.path):
+        raise UsageError(f"{source.path} is this home itself: give the path of another one")
+    theirs = scan_journal(source)
+    for finding in theirs.findings:
+        if finding.damage and finding.kind != "tail_torn":
+            raise JournalDamaged(f"{finding.message}; nothing was merged")
+    appender.disk.make_folder(home.path) if not home.path.exists() else None
+    staging = home.path / f"merge-{os.getpid()}-{os.urandom(4).hex()}"
+    with appender.locked():
+        appender.writer()  # a home without one gets it now, so that merge.completed has a place
+    pieces = _plan(home, source, theirs, scan_journal(home))
+    if not pieces:
+        return Merged()
+    books = _named_books(source, pieces)
+    try:
+        staged = _stage(appender.disk, staging, pieces)
+        with appender.locked():
+            if _plan(home, source, theirs, scan_journal(home)) != pieces:
+                raise MergeRefused(
+                    f"{home.journal} changed while {source.path} was copied; nothing was merged: run it again"
+                )
+            for name, content in books.items():
+                keep_price_file(home, appender.disk, name, content)
+            write_new(appender.disk, home.merging, b"")
+            for piece in pieces:
+                _place(home, appender.disk, piece, staged.get(piece.source))
+            return _complete(home, appender, pieces, theirs, tuple(books), actor, reason)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _plan(home: Home, source: Home, theirs: Scan, ours: Scan) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    for writer, position in theirs.positions.items():
+        if position.tick > limits.MERGED_TICK_MAX:
+            raise MergeRefused(
+                f"writer {writer} of {source.path} has reached tick {position.tick}, above {limits.MERGED_TICK_MAX}: "
+                "it is not taken in"
+            )
+        pieces += _plan_writer(home, source, writer, theirs, position, ours.positions.get(writer))
+    return pieces
+
+
+def _plan_writer(
+    home: Home, source: Home, writer: str, theirs: Scan, their_end: Position, our_end: Position | None
+) -> list[_Piece]:
+    """What of one writer is lacking here: nothing, if its valid lines here go at least as far."""
+    pieces: list[_Piece] = []
+    if our_end is not None:
+        _refuse_contradiction(home, source, writer, min(their_end.seq, our_end.seq))
+        if our_end.seq >= their_end.seq:
+            return []
+    for path in source.segments(writer):
+        number = int(path.stem)
+        if number > their_end.segment or (our_end is not None and number < our_end.segment):
+            continue
+        end = their_end.offset_bytes if number == their_end.segment else path.stat().st_size
+        target = home.journal / writer / path.name
+        start = our_end.offset_bytes if our_end is not None and number == our_end.segment else 0
+        if start == 0 and target.exists():
+            raise MergeRefused(
+                f"{target} stands here without the lines before it; remove nothing, and run keledger verify"
+            )
+        if end > start or start == 0:
+            pieces.append(_Piece(writer, path, target, start, end))
+    return pieces
+
+
+def _refuse_contradiction(home: Home, source: Home, writer: str, last_seq: int) -> None:
+    """Raise MergeRefused where both sides hold one valid seq with different hashes."""
+    for mine, other in zip(_seq_hashes(home, writer, last_seq), _seq_hashes(source, writer, last_seq), strict=False):
+        if mine[0] == other[0] and mine[1] != other[1]:
+            raise MergeRefused(
+                f"writer {writer} went two ways: seq {mine[0]} differs between {home.journal / writer} and "
+                f"{source.journal / writer}; nothing was merged"
+            )
+
+
+def _seq_hashes(home: Home, writer: str, last_seq: int) -> Iterator[tuple[int, bytes]]:
+    """(seq, hash) of the last valid line of each run up to *last_seq*: equal there means equal below."""
+    for chunk in scan_journal(home, writer=writer).chunks:
+        for line in chunk.lines():
+            seq = int(line[line.index(b'"seq":') + 6 : line.index(b',"tick":')])
+            if seq > last_seq:
+                return
+            yield seq, line[-67:-3]
+
+
+def _named_books(source: Home, pieces: list[_Piece]) -> dict[str, bytes]:
+    """The price files that the pieces' events name, books first read for their layers; each held to its hash."""
+    names: set[str] = set()
+    for piece in pieces:
+        for line in iter_lines(piece.source, piece.start, piece.end):
+            names.update(found.decode() for found in _BOOK.findall(line))
+    files: dict[str, bytes] = {}
+    for name in sorted(names):
+        content = _priced(source, name)
+        manifest: Any = orjson.loads(content)
+        for part in (*(layer["sha256"] for layer in manifest["layers"]), manifest["names"]):
+            files[part] = _priced(source, part)
+        files[name] = content
+    return files
+
+
+def _priced(source: Home, name: str) -> bytes:
+    path = source.prices / name
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise JournalDamaged(f"{path} is missing, though events name it; nothing was merged") from None
+    except OSError as error:
+        raise HomeError(f"cannot read {path}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != name:
+        raise JournalDamaged(f"{path} does not have the SHA-256 of its name; nothing was merged")
+    return content
+
+
+def _stage(disk: Disk, staging: Path, pieces: list[_Piece]) -> dict[Path, Path]:
+    """Copy whole new files beside the journal, synced, so that the lock is held for links only."""
+    disk.make_folder(staging)
+    staged: dict[Path, Path] = {}
+    for index, piece in enumerate(pieces):
+        if piece.start == 0:
+            copy = staging / f"{index}.jsonl"
+            descriptor = disk.create_exclusive(copy)
+            try:
+                _copy(disk, piece, descriptor)
+            finally:
+                disk.close(descriptor)
+            staged[piece.source] = copy
+    return staged
+
+
+def _copy(disk: Disk, piece: _Piece, descriptor: int) -> None:
+    with open(piece.source, "rb") as file:
+        file.seek(piece.start)
+        left = piece.end - piece.start
+        while left:
+            block = file.read(min(left, limits.BATCH_BYTES_MAX))
+            if not block:
+                raise HomeError(f"{piece.source} became shorter while it was copied; nothing was merged")
+            left -= len(block)
+            while block:
+                block = block[disk.write(descriptor, block) :]
+    disk.sync(descriptor)
+
+
+def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
+    disk.make_folder(home.journal / piece.writer)
+    if staged is None:
+        descriptor = disk.open_append(piece.target)
+        try:
+            _copy(disk, piece, descriptor)
+        finally:
+            disk.close(descriptor)
+        return
+    folder = disk.open_folder(piece.target.parent)
+    try:
+        disk.link(staged, piece.target)
+        disk.sync_folder(folder)
+    finally:
+        disk.close(folder)
+
+
+def _complete(
+    home: Home,
+    appender: Appender,
+    pieces: list[_Piece],
+    theirs: Scan,
+    books: tuple[str, ...],
+    actor: str,
+    reason: str | None,
+) -> Merged:
+    writers = sorted({piece.writer for piece in pieces})
+    positions = [
+        {"writer": writer, "seq": theirs.positions[writer].seq, "hash": theirs.positions[writer].hash}
+        for writer in writers
+    ]
+    data: dict[str, Any] = {"writers": positions, "books": sorted(books), "actor": actor}
+    if reason:
+        data["reason"] = reason
+    check_data("merge.completed", data)
+    appender.append_locked([NewEvent.of("merge.completed", new_id(), data)])
+    appender.disk.remove(home.merging)
+    lines = sum(1 for piece in pieces for _ in iter_lines(piece.source, piece.start, piece.end))
+    return Merged({writer: theirs.positions[writer].seq for writer in writers}, lines, tuple(sorted(books)))

@@ -1,0 +1,220 @@
+"""Reading the journal: the valid byte ranges of every writer, from a position on, and what was wrong.
+
+Nothing here writes, waits for appenders, or trusts a clock.  Readers get byte ranges whose hashes were all
+checked; what they make of the bytes is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ._disk import Disk
+from ._errors import HomeError
+from ._home import Home
+from ._line import ZERO_HASH
+from ._segment import Finding, SegmentHead, iter_lines, read_head, scan_segment
+
+_RECHECK_WAIT_S = 0.5
+"""How long a reader waits for the lock to look at a bad tail again; an append holds it for milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far one writer was read: the end of a valid line, and that line's hash."""
+
+    segment: int
+    offset_bytes: int
+    seq: int
+    tick: int
+    hash: str
+    lines: int
+    """Lines of this segment up to here, damaged ones counted: for the line numbers of findings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A byte range of one segment in which every line fits its chain."""
+
+    writer: str
+    segment: int
+    path: Path
+    start: int
+    end: int
+    whole_file: bool
+    """The range is the whole file and the file is sealed: it will not change, so it may be read by its path."""
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of the range."""
+        return iter_lines(self.path, self.start, self.end)
+
+
+@dataclass(slots=True)
+class Scan:
+    """What is new in the journal, by writer and in each writer's order."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+    positions: dict[str, Position] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    lines: int = 0
+    rewound: bool = False
+    """A position handed in no longer holds (its bytes were sealed off, or are gone): read from the beginning."""
+
+
+def scan_journal(home: Home, since: Mapping[str, Position] | None = None, *, writer: str | None = None) -> Scan:
+    """Check what follows the positions in *since* (all that is there, without), of all writers or one.
+
+    Raises HomeError where the home cannot be read.  A bad tail is reported only when it is seen again under the
+    lock: an appender may just be writing it.
+    """
+    scan = Scan()
+    try:
+        for name in [writer] if writer is not None else home.writers():
+            _WriterScan(home, name, scan).run((since or {}).get(name))
+    except OSError as error:
+        raise HomeError(f"cannot read {error.filename or home.journal}: {error.strerror}") from error
+    missing = set(since or ()) - set(scan.positions) if writer is None else set()
+    scan.rewound = scan.rewound or bool(missing)
+    return scan
+
+
+class _WriterScan:
+    """One writer's segments, in their order, each begun with the hash that the one below ended with."""
+
+    def __init__(self, home: Home, writer: str, scan: Scan) -> None:
+        self.home, self.writer, self.scan = home, writer, scan
+
+    def run(self, since: Position | None) -> None:
+        paths = {int(path.stem): path for path in self.home.segments(self.writer)}
+        numbers = sorted(number for number in paths if since is None or number >= since.segment)
+        if since is not None and (not numbers or numbers[0] != since.segment):
+            self.scan.rewound = True
+            return
+        heads = {number: read_head(paths[number]) for number in numbers}
+        seals: dict[int, int] = {}
+        for head in heads.values():
+            if head is not None:
+                seals.update({int(file[:8]): length for file, length in head.seals.items()})
+        if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:
+            self.scan.rewound = True
+            return
+        self._gaps(paths, since)
+        position, previous = since, bytes.fromhex(since.hash) if since else ZERO_HASH
+        for number in numbers:
+            sealed_length = seals.get(number)
+            if sealed_length is None and number != numbers[-1]:
+                if heads[number] is None:
+                    sealed_length = 0
+                elif any(heads[above] is not None for above in numbers if above > number):
+                    self._note(
+                        "seal_missing",
+                        paths[number],
+                        "no later segment says where it ends; read to its last fitting line",
+                    )
+            reached = self._segment(paths[number], number, heads[number], previous, sealed_length, since)
+            if reached is not None:
+                position = reached
+                previous = bytes.fromhex(reached.hash)
+        if position is not None:
+            self.scan.positions[self.writer] = position
+
+    def _segment(
+        self,
+        path: Path,
+        number: int,
+        head: SegmentHead | None,
+        previous: bytes,
+        sealed: int | None,
+        since: Position | None,
+    ) -> Position | None:
+        resumed = since if since is not None and since.segment == number else None
+        if head is None and resumed is None and not sealed and sealed is not None:
+            self._note(
+                "segment_headless",
+                path,
+                "its first line was never completed; it holds no events",
+                damage=False,
+            )
+            return None
+        if head is not None and resumed is None and head.prev_hash != previous:
+            self._note(
+                "chain_broken",
+                path,
+                "it does not continue the segment below: a segment or its end is missing or damaged",
+            )
+        found = scan_segment(
+            path,
+            previous if resumed or head is None else head.prev_hash,
+            start=resumed.offset_bytes if resumed else 0,
+            length=sealed,
+            first_line=resumed.lines + 1 if resumed else 1,
+        )
+        self.scan.findings += found.findings
+        size = path.stat().st_size
+        if sealed is None and found.torn_at is not None:
+            self._tail(path, found.last_hash, found.end, found.line_number or (resumed.lines if resumed else 0))
+        elif sealed is not None and size > sealed:
+            self._note(
+                "residue_sealed",
+                path,
+                f"{size - sealed} bytes after byte {sealed} were sealed off; they are no events",
+                damage=False,
+            )
+        if not found.lines:
+            if head is None and resumed is None:
+                self._note("segment_headless", path, "no line of it fits; it holds no events", damage=False)
+            return resumed
+        self.scan.lines += found.lines
+        for start, end in found.runs:
+            whole = sealed is not None and (start, end) == (0, size)
+            self.scan.chunks.append(Chunk(self.writer, number, path, start, end, whole))
+        last = orjson.loads(found.last_line)
+        return Position(
+            segment=number,
+            offset_bytes=found.end,
+            seq=last["seq"],
+            tick=last["tick"],
+            hash=found.last_hash.hex(),
+            lines=found.line_number,
+        )
+
+    def _gaps(self, paths: Mapping[int, Path], since: Position | None) -> None:
+        first = since.segment if since else 1
+        for number in range(first, max(paths, default=0)):
+            if number not in paths:
+                folder = self.home.journal / self.writer
+                self._note("segment_missing", folder / f"{number:08d}.jsonl", "the file is missing")
+
+    def _tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
+        """Report bytes after the last line, unless an appender has completed them by now."""
+        disk = Disk()
+        descriptor = disk.open_lock(self.home.lock) if self.home.lock.exists() else None
+        try:
+            if descriptor is not None and not disk.lock(descriptor, _RECHECK_WAIT_S):
+                return
+            again = scan_segment(path, last_hash, start=end, first_line=lines + 1)
+            if again.torn_at is not None:
+                length = path.stat().st_size - again.torn_at
+                line = (again.line_number or lines) + 1
+                message = (
+                    f"{path} has {length} bytes after its last whole line (byte {again.torn_at}): they are no event; "
+                    "the next append seals them off"
+                )
+                self.scan.findings.append(Finding("tail_torn", str(path), message, line, again.torn_at))
+        finally:
+            if descriptor is not None:
+                disk.close(descriptor)
+
+    def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
+        self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))
+
+
+def read_events(scan: Scan) -> Iterator[tuple[Chunk, dict[str, Any]]]:
+    """Every event of a scan as a dict, in each writer's order; lines that are no JSON object are left out."""
+    for chunk in scan.chunks:
+        for line in chunk.lines():
+            yield chunk, orjson.loads(line)

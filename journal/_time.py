@@ -1,0 +1,45 @@
+"""Instants as integer microseconds since 1970 UTC, and their one spelling in the journal."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+from ._errors import InputRefused
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,}))?([Zz]|[+-]\d{2}:?\d{2})", re.ASCII)
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
+DAY_US = 24 * 3600 * 1_000_000
+
+
+def now_us() -> int:
+    """The wall clock.  It is displayed and says which day a call belongs to; it never decides an order."""
+    return time.time_ns() // 1000
+
+
+def format_time(instant_us: int) -> str:
+    """``YYYY-MM-DDTHH:MM:SS.ffffffZ``, the only spelling that is written."""
+    return (_EPOCH + timedelta(microseconds=instant_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> int:
+    """Read an RFC 3339 time: finer digits are cut off, an offset is converted.
+
+    Raises InputRefused for a missing offset, a second 60 and what is no date.
+    """
+    matched = _TIME.fullmatch(text)
+    if matched is None:
+        raise InputRefused(
+            f"{text!r} is no time: write it like 2026-11-21T19:00:00.123456Z or with an offset like +01:00"
+        )
+    date, clock, fraction, offset = matched.groups()
+    micros = ((fraction or "") + "000000")[:6]
+    zone = "+00:00" if offset in "Zz" else offset
+    try:
+        instant = datetime.fromisoformat(f"{date}T{clock}.{micros}{zone}")
+        return (instant - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError) as error:
+        raise InputRefused(f"{text!r} is no time: {error}") from None

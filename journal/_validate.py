@@ -1,0 +1,39 @@
+"""The last gate before the journal: strict validation of ``data`` without importing pydantic's models."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import keledger.data
+import orjson
+from pydantic_core import SchemaValidator, ValidationError
+
+from ._errors import InputRefused
+
+
+@functools.cache
+def _schemas() -> dict[str, Any]:
+    schemas: dict[str, Any] = orjson.loads((Path(keledger.data.__path__[0]) / "event_schema.json").read_bytes())
+    return schemas
+
+
+@functools.cache
+def _validator(event_type: str) -> SchemaValidator:
+    return SchemaValidator(_schemas()[event_type])
+
+
+def check_data(event_type: str, data: dict[str, Any]) -> None:
+    """Hold *data* to the model of its type.  Raises InputRefused that names the first field that is wrong."""
+    try:
+        _validator(event_type).validate_python(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or event_type
+        raise InputRefused(f"{place}: {first['msg']}") from None
+
+
+def writes(event_type: str) -> bool:
+    """Whether this release has a model for the type."""
+    return event_type in _schemas()
