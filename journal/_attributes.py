@@ -55,6 +55,8 @@ def parse_tags(text: str) -> dict[str, str]:
 def from_environment(environment: Mapping[str, object]) -> dict[str, Any]:
     """The attributes that ``KELEDGER_*`` variables set; empty ones set nothing."""
     found: dict[str, Any] = {}
+    if not environment:
+        return found
     for name, variable in VARIABLES.items():
         value = environment.get(variable)
         if isinstance(value, str) and value:
@@ -69,16 +71,13 @@ def _tags_leniently(text: str) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=64)
 def from_folder(folder: str) -> Mapping[str, Any]:
-    """What the nearest ``keledger.toml`` and the folder itself say.  Read once a folder and process."""
-    found: dict[str, Any] = {}
+    """What the nearest ``keledger.toml`` says.  Read once a folder and process."""
     here = Path(folder)
     for candidate in (here, *here.parents):
         path = candidate / PROJECT_FILE
         if path.is_file():
-            found = _read_attributes(path) if _only_ours(path) else {}
-            break
-    found.setdefault("project", _project_name(here))
-    return found
+            return _read_attributes(path) if _only_ours(path) else {}
+    return {}
 
 
 def _only_ours(path: Path) -> bool:
@@ -90,7 +89,9 @@ def _only_ours(path: Path) -> bool:
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _project_name(here: Path) -> str:
+@functools.lru_cache(maxsize=64)
+def _project_name(folder: str) -> str:
+    here = Path(folder)
     root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
     return root.name or "root"
 
@@ -115,10 +116,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 class AttributeResolver:
-    """Resolves the attributes of calls for one home."""
+    """Resolves the attributes of calls for one home.  This process's variables are read once, when it is made."""
 
     def __init__(self, home: Home, disk: Disk) -> None:
         self._config = read_toml(home.config)
+        self.environment = {name: os.environ[name] for name in VARIABLES.values() if os.environ.get(name)}
         self._defaults = _read_attributes(home.config)
         self._key: bytes | None = None
         if self._config.get("identity") == "pseudonym":
@@ -134,21 +136,26 @@ class AttributeResolver:
         folder: str | None = None,
     ) -> dict[str, Any]:
         """The attributes of one call.  Tags of all places are joined, the stronger place's value of a key stands."""
-        variables = from_environment(os.environ if environment is None else environment)
-        places = (call, flags or {}, variables, from_folder(folder or os.getcwd()), self._defaults)
+        variables = from_environment(self.environment if environment is None else environment)
+        folder = folder or os.getcwd()
+        places = (call, flags or {}, variables, from_folder(folder), self._defaults)
         found: dict[str, Any] = {}
         tags: dict[str, Any] = {}
         for place in places:
             for name in NAMES:
                 if name not in found and place.get(name):
                     found[name] = place[name]
-            for key, value in (place.get("tags") or {}).items():
-                tags.setdefault(key, value)
+            given = place.get("tags") or {}
+            if isinstance(given, Mapping):
+                tags = {**given, **tags}
+            else:
+                found["tags"] = given  # for whoever checks the fields to refuse or drop
         found.setdefault("user", os_user())
+        found.setdefault("project", _project_name(folder))
         if self._key is not None:
             found["user"] = self.pseudonym(found["user"])
         if tags:
-            found["tags"] = tags
+            found.setdefault("tags", tags)
         return found
 
     def pseudonym(self, user: str) -> str:

@@ -92,7 +92,7 @@ def build_call(
     started_us, suspect = _started(fields, clean)
     context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
     reported = clean.money("reported_cost_usd", fields.get("reported_cost_usd") or _reported(usage, clean))
-    known = usage.known or (status == "error" and not usage.buckets)
+    known = usage.known or (status == "error" and usage.raw is None)  # a refusal without usage costs nothing
 
     given = {key: value for key, value in (fingerprint or fields).items() if key != "id"}
     data: dict[str, Any] = {
@@ -102,7 +102,8 @@ def build_call(
     }
     _put(data, "duration_ms", clean.count("duration_ms", fields.get("duration_ms")))
     for name in TEXT_FIELDS:
-        _put(data, name, clean.text(name, fields.get(name)))
+        if name in fields:
+            _put(data, name, clean.text(name, fields[name]))
     _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
     _put(data, "http_status", _http_status(fields, clean))
     data |= {"provider": provider, "model": model}
@@ -223,12 +224,18 @@ def _status(fields: Mapping[str, Any], usage: Usage, clean: Cleaner) -> str:
         failed = isinstance(http_status, int) and http_status >= 300
         given = "error" if failed else "ok"
     if given == "ok" and not usage.known and fields.get("reported_cost_usd") is None:
-        if not clean.live and fields.get("status") is None:
-            raise InputRefused(
-                "usage is missing: give usage_raw, usage, reported_cost_usd, or a status of error or unknown"
-            )
+        if not clean.live:
+            raise InputRefused(_missing_usage(usage))
         return "unknown"
     return given
+
+
+def _missing_usage(usage: Usage) -> str:
+    if usage.raw is None:
+        return "usage is missing: give usage_raw, usage, reported_cost_usd, or a status of error or unknown"
+    return (
+        f"usage_raw has no count that can be read as {usage.format} ({', '.join(usage.notes)}): check it, or give usage"
+    )
 
 
 def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, bool]:

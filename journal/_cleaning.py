@@ -25,6 +25,7 @@ _MONEY = re.compile(USD_PATTERN)
 _MONEY_STEP = Decimal("0.000000000001")
 _MONEY_MAX = Decimal(10) ** 15
 _CONTEXT_MAX = 16
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 
 class Cleaner:
@@ -169,7 +170,7 @@ def json_kind(value: object) -> str:
 
 def compact_usage(raw: Mapping[str, Any]) -> str:
     """``usage_raw`` as it is journaled: compact JSON without long strings; its size and SHA-256 where it is large."""
-    text = json.dumps(_without_text(raw), separators=(",", ":"), ensure_ascii=False, default=str)
+    text = _encode(_without_text(raw))
     encoded = text.encode("utf-8", "replace")
     if len(encoded) <= limits.RAW_USAGE_BYTES_MAX:
         return encoded.decode()
@@ -178,7 +179,12 @@ def compact_usage(raw: Mapping[str, Any]) -> str:
 
 
 def _without_text(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    kind = type(value)  # parsed JSON is most often all there is, so exact types go first
+    if kind is int or value is None:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None  # NaN and infinities are no JSON
+    if kind is dict or isinstance(value, Mapping):
         return {
             str(key): _without_text(item)
             for key, item in value.items()
@@ -186,8 +192,6 @@ def _without_text(value: Any) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_without_text(item) for item in value if not _is_text(item)]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # NaN and infinities are no JSON
     return value
 
 

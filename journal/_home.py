@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -128,7 +129,7 @@ class Home:
             disk.make_folder(self.journal)
             disk.make_folder(self.prices)
         except OSError as error:
-            raise HomeError(f"cannot make the home {self.path}: {error.strerror}; {_remedy(error)}") from error
+            raise HomeError(f"cannot make the home {self.path}: {error.strerror}; {remedy(error)}") from error
 
     def writers(self) -> list[str]:
         """All writers that have a folder here, sorted."""
@@ -141,22 +142,39 @@ class Home:
         return sorted(name for name in names if WRITER_NAME.fullmatch(name))
 
     def segments(self, writer: str) -> list[Path]:
-        """The segment files of a writer in their order."""
+        """The segment files of a writer in their order; see :meth:`strangers` for what else has such a name."""
+        return [path for path, plain in self._named_segments(writer) if plain]
+
+    def strangers(self, writer: str) -> list[Path]:
+        """What is named like a segment but is a link, FIFO, device or folder: never opened, for opening may block."""
+        return [path for path, plain in self._named_segments(writer) if not plain]
+
+    def _named_segments(self, writer: str) -> list[tuple[Path, bool]]:
         folder = self.journal / writer
         try:
-            names = sorted(os.listdir(folder))
+            with os.scandir(folder) as entries:
+                found = [
+                    (folder / entry.name, entry.is_file(follow_symlinks=False))
+                    for entry in entries
+                    if SEGMENT_NAME.fullmatch(entry.name)
+                ]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise HomeError(f"cannot read {folder}: {error.strerror}") from None
-        return [folder / name for name in names if SEGMENT_NAME.fullmatch(name)]
+        return sorted(found)
 
 
-def _remedy(error: OSError) -> str:
-    if error.errno == 30:  # EROFS
+def remedy(error: OSError) -> str:
+    """What a user can do about an error of the operating system, as the end of a message."""
+    if error.errno == errno.EROFS:
         return "it is read-only: set KELEDGER_HOME to a folder that can be written"
-    if error.errno == 28:  # ENOSPC
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "make room on that disk"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too many files are open: close some or raise the limit (ulimit -n)"
+    if error.errno == errno.EIO:
+        return "the disk may be failing: keep a copy of the home and check it"
     return "set KELEDGER_HOME to a folder that you may write to"
 
 

@@ -18,6 +18,9 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://keledger/ns/v1")
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, then 74 random bits.
 
@@ -37,10 +40,5 @@ def id_of_key(source: str, key: str) -> str:
 
 def input_sha256(event_type: str, fields: Mapping[str, object]) -> str:
     """SHA-256 over the input as it was given: the type and the fields, before defaults, cutting and pricing."""
-    text = json.dumps(
-        {"type": event_type, "fields": fields},
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
+    text = _encode({"type": event_type, "fields": fields})
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

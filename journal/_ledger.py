@@ -56,6 +56,8 @@ class Ledger:
         self._store = PriceStore(home.prices)
         self._book: Book | None = None
         self._book_as_of = -1
+        self.environment = self._attributes.environment
+        """The ``KELEDGER_*`` variables that say whose calls these are, as of opening."""
         self.run = os.environ.get("KELEDGER_RUN") or new_id()
 
     @classmethod

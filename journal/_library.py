@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ._attributes import NAMES, VARIABLES
+from ._attributes import NAMES
 from ._calls import check_field_names
 from ._errors import UsageError
 from ._identity import new_id
@@ -43,14 +43,13 @@ class LibraryCall:
 
     def __enter__(self) -> LibraryCall:
         attributes = {name: self._fields.pop(name) for name in (*NAMES, "tags") if name in self._fields}
-        environment = {name: os.environ[name] for name in VARIABLES.values() if name in os.environ}
         self._begin = {
             "id": self.id,
             "origin": "library",
             "started_at": format_time(now_us()),
             "run": self._ledger.run,
             "attributes": attributes,
-            "environment": environment,
+            "environment": self._ledger.environment,
             "cwd": os.getcwd(),
             "pricing_context": _requested_context(self._request),
             **self._fields,

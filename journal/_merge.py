@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from . import _limits as limits
 from ._adopting import keep_price_file
 from ._disk import Disk, write_new
@@ -28,6 +26,7 @@ from ._reader import Position, Scan, scan_journal
 from ._segment import iter_lines
 from ._validate import check_data
 from ._writer import Appender
+from .prices import BookManifest
 
 _BOOK = re.compile(rb'"book":"([0-9a-f]{64})"')
 
@@ -82,7 +81,8 @@ def merge(
     pieces = _plan(home, source, theirs, scan_journal(home))
     if not pieces:
         return Merged()
-    books = _named_books(source, pieces)
+    books = _named_books(pieces)
+    files = _price_files(source, books)
     try:
         staged = _stage(appender.disk, staging, pieces)
         with appender.locked():
@@ -90,12 +90,12 @@ def merge(
                 raise MergeRefused(
                     f"{home.journal} changed while {source.path} was copied; nothing was merged: run it again"
                 )
-            for name, content in books.items():
+            for name, content in files.items():
                 keep_price_file(home, appender.disk, name, content)
             write_new(appender.disk, home.merging, b"")
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
-            return _complete(home, appender, pieces, theirs, tuple(books), actor, reason)
+            return _complete(home, appender, pieces, theirs, books, actor, reason)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -157,19 +157,23 @@ def _seq_hashes(home: Home, writer: str, last_seq: int) -> Iterator[tuple[int, b
             yield seq, line[-67:-3]
 
 
-def _named_books(source: Home, pieces: list[_Piece]) -> dict[str, bytes]:
-    """The price files that the pieces' events name, books first read for their layers; each held to its hash."""
+def _named_books(pieces: list[_Piece]) -> tuple[str, ...]:
+    """The price books that the pieces' events name."""
     names: set[str] = set()
     for piece in pieces:
         for line in iter_lines(piece.source, piece.start, piece.end):
             names.update(found.decode() for found in _BOOK.findall(line))
+    return tuple(sorted(names))
+
+
+def _price_files(source: Home, books: tuple[str, ...]) -> dict[str, bytes]:
+    """The files of these books, a manifest after what it names; each held to its hash."""
     files: dict[str, bytes] = {}
-    for name in sorted(names):
-        content = _priced(source, name)
-        manifest: Any = orjson.loads(content)
-        for part in (*(layer["sha256"] for layer in manifest["layers"]), manifest["names"]):
+    for book in books:
+        manifest = _priced(source, book)
+        for part in BookManifest.parse(manifest, str(source.prices / book)).files:
             files[part] = _priced(source, part)
-        files[name] = content
+        files[book] = manifest
     return files
 
 
@@ -247,11 +251,11 @@ def _complete(
         {"writer": writer, "seq": theirs.positions[writer].seq, "hash": theirs.positions[writer].hash}
         for writer in writers
     ]
-    data: dict[str, Any] = {"writers": positions, "books": sorted(books), "actor": actor}
+    data: dict[str, Any] = {"writers": positions, "books": list(books), "actor": actor}
     if reason:
         data["reason"] = reason
     check_data("merge.completed", data)
     appender.append_locked([NewEvent.of("merge.completed", new_id(), data)])
     appender.disk.remove(home.merging)
     lines = sum(1 for piece in pieces for _ in iter_lines(piece.source, piece.start, piece.end))
-    return Merged({writer: theirs.positions[writer].seq for writer in writers}, lines, tuple(sorted(books)))
+    return Merged({writer: theirs.positions[writer].seq for writer in writers}, lines, books)

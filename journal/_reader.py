@@ -65,16 +65,18 @@ class Scan:
     """A position handed in no longer holds (its bytes were sealed off, or are gone): read from the beginning."""
 
 
-def scan_journal(home: Home, since: Mapping[str, Position] | None = None, *, writer: str | None = None) -> Scan:
+def scan_journal(
+    home: Home, since: Mapping[str, Position] | None = None, *, writer: str | None = None, locked: bool = False
+) -> Scan:
     """Check what follows the positions in *since* (all that is there, without), of all writers or one.
 
     Raises HomeError where the home cannot be read.  A bad tail is reported only when it is seen again under the
-    lock: an appender may just be writing it.
+    lock, for an appender may just be writing it; *locked* tells that the caller holds the lock.
     """
     scan = Scan()
     try:
         for name in [writer] if writer is not None else home.writers():
-            _WriterScan(home, name, scan).run((since or {}).get(name))
+            _WriterScan(home, name, scan, locked).run((since or {}).get(name))
     except OSError as error:
         raise HomeError(f"cannot read {error.filename or home.journal}: {error.strerror}") from error
     missing = set(since or ()) - set(scan.positions) if writer is None else set()
@@ -85,11 +87,13 @@ def scan_journal(home: Home, since: Mapping[str, Position] | None = None, *, wri
 class _WriterScan:
     """One writer's segments, in their order, each begun with the hash that the one below ended with."""
 
-    def __init__(self, home: Home, writer: str, scan: Scan) -> None:
-        self.home, self.writer, self.scan = home, writer, scan
+    def __init__(self, home: Home, writer: str, scan: Scan, locked: bool) -> None:
+        self.home, self.writer, self.scan, self.locked = home, writer, scan, locked
 
     def run(self, since: Position | None) -> None:
         paths = {int(path.stem): path for path in self.home.segments(self.writer)}
+        for stranger in self.home.strangers(self.writer):
+            self._note("segment_strange", stranger, "it is no plain file and is not read: move it away")
         numbers = sorted(number for number in paths if since is None or number >= since.segment)
         if since is not None and (not numbers or numbers[0] != since.segment):
             self.scan.rewound = True
@@ -191,23 +195,27 @@ class _WriterScan:
 
     def _tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
         """Report bytes after the last line, unless an appender has completed them by now."""
+        if self.locked or not self.home.lock.exists():
+            return self._report_tail(path, last_hash, end, lines)
         disk = Disk()
-        descriptor = disk.open_lock(self.home.lock) if self.home.lock.exists() else None
+        descriptor = disk.open_lock(self.home.lock)
         try:
-            if descriptor is not None and not disk.lock(descriptor, _RECHECK_WAIT_S):
-                return
-            again = scan_segment(path, last_hash, start=end, first_line=lines + 1)
-            if again.torn_at is not None:
-                length = path.stat().st_size - again.torn_at
-                line = (again.line_number or lines) + 1
-                message = (
-                    f"{path} has {length} bytes after its last whole line (byte {again.torn_at}): they are no event; "
-                    "the next append seals them off"
-                )
-                self.scan.findings.append(Finding("tail_torn", str(path), message, line, again.torn_at))
+            if disk.lock(descriptor, _RECHECK_WAIT_S):
+                self._report_tail(path, last_hash, end, lines)
         finally:
-            if descriptor is not None:
-                disk.close(descriptor)
+            disk.close(descriptor)
+        return None
+
+    def _report_tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
+        again = scan_segment(path, last_hash, start=end, first_line=lines + 1)
+        if again.torn_at is not None:
+            length = path.stat().st_size - again.torn_at
+            message = (
+                f"{path} has {length} bytes after its last whole line (byte {again.torn_at}): they are no event; "
+                "the next append seals them off"
+            )
+            line = (again.line_number or lines) + 1
+            self.scan.findings.append(Finding("tail_torn", str(path), message, line, again.torn_at))
 
     def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
         self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))

@@ -26,6 +26,7 @@ class Spool:
 
     def __init__(self, home: Home, disk: Disk) -> None:
         self.home, self.folder, self._disk = home, home.spool, disk
+        self._folder_name = str(self.folder)
         self._empty_at_ns: int | None = None
 
     def keep(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Path | None:
@@ -48,7 +49,7 @@ class Spool:
     def is_waiting(self) -> bool:
         """Whether anything may be waiting.  One system call: it is asked on every append."""
         try:
-            return os.stat(self.folder).st_mtime_ns != self._empty_at_ns
+            return os.stat(self._folder_name).st_mtime_ns != self._empty_at_ns
         except OSError:
             return False
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ._errors import InputRefused
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,}))?([Zz]|[+-]\d{2}:?\d{2})", re.ASCII)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
@@ -22,7 +23,7 @@ def now_us() -> int:
 
 def format_time(instant_us: int) -> str:
     """``YYYY-MM-DDTHH:MM:SS.ffffffZ``, the only spelling that is written."""
-    return (_EPOCH + timedelta(microseconds=instant_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (_NAIVE_EPOCH + timedelta(microseconds=instant_us)).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> int:

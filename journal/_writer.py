@@ -21,7 +21,7 @@ import orjson
 from . import _limits as limits
 from ._disk import Disk
 from ._errors import AppendRefused, AppendUnknown, HomeError
-from ._home import Home, WriterIdentity, make_writer, read_writer
+from ._home import Home, WriterIdentity, make_writer, read_writer, remedy
 from ._identity import new_id
 from ._line import ZERO_HASH, NewEvent, encode_line, fits
 from ._reader import scan_journal
@@ -72,6 +72,7 @@ class Appender:
         self.home = home
         self.disk = disk or Disk()
         self.program = program
+        self._merging = str(home.merging)
         self._mutex = threading.Lock()
         self._pid = os.getpid()
         self._lock: int | None = None
@@ -99,18 +100,36 @@ class Appender:
         if not self._mutex.acquire(timeout=limits.LOCK_WAIT_S):
             raise AppendRefused(self._lock_timeout("a thread of this process"))
         try:
-            descriptor = self._lock_descriptor()
-            if not self.disk.lock(descriptor, limits.LOCK_WAIT_S):
-                raise AppendRefused(self._lock_timeout("another process"))
+            descriptor = self._take_lock()
             try:
                 yield
             except BaseException:
                 self._forget()
                 raise
             finally:
-                self.disk.unlock(descriptor)
+                self._give_lock_back(descriptor)
         finally:
             self._mutex.release()
+
+    def _take_lock(self) -> int:
+        taken = False
+        try:
+            descriptor = self._lock_descriptor()
+            taken = self.disk.lock(descriptor, limits.LOCK_WAIT_S)
+        except OSError as error:
+            raise AppendRefused(f"cannot lock {self.home.lock}: {error.strerror}; nothing was written") from error
+        finally:
+            if not taken:
+                self.close()
+        if not taken:
+            raise AppendRefused(self._lock_timeout("another process"))
+        return descriptor
+
+    def _give_lock_back(self, descriptor: int) -> None:
+        try:
+            self.disk.unlock(descriptor)
+        except OSError:  # closing it gives it back too; what was appended is durable either way
+            self.close()
 
     def writer(self) -> WriterIdentity:
         """The home's own writer, made on its first event.  Called under the lock."""
@@ -123,7 +142,7 @@ class Appender:
         """Give the descriptors back.  The appender may be used again."""
         self._forget()
         if self._lock is not None:
-            self.disk.close(self._lock)
+            self._close_quietly(self._lock)
             self._lock = None
 
     def _lock_timeout(self, who: str) -> str:
@@ -146,7 +165,7 @@ class Appender:
             try:
                 self._lock = self.disk.open_lock(self.home.lock)
             except OSError as error:
-                raise HomeError(f"cannot open {self.home.lock}: {error.strerror}") from error
+                raise HomeError(f"cannot open {self.home.lock}: {error.strerror}; {remedy(error)}") from error
         return self._lock
 
     def append_locked(self, events: Sequence[NewEvent]) -> list[Appended]:
@@ -154,8 +173,7 @@ class Appender:
         try:
             self._ready()
         except (OSError, _WriteFailed) as error:
-            cause = error.error if isinstance(error, _WriteFailed) else error
-            raise AppendRefused(f"{self.home.path}: {cause.strerror or cause}; nothing was written") from error
+            raise self._refused(error) from error
         done: list[Appended] = []
         batch: list[NewEvent] = []
         size = 0
@@ -167,6 +185,10 @@ class Appender:
             batch.append(event)
             size += length
         return done + self._append_batch(batch)
+
+    def _refused(self, error: OSError | _WriteFailed) -> AppendRefused:
+        cause = error.error if isinstance(error, _WriteFailed) else error
+        return AppendRefused(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
 
     def _append_batch(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Write a batch; where that fails, once more in the next segment."""
@@ -186,7 +208,7 @@ class Appender:
                     f"{what}, and the next segment could not be opened ({error}): the event may appear; "
                     "send it again under its id"
                 ) from failed.error
-            raise AppendRefused(f"{what}: nothing was written; make room or repair the disk") from failed.error
+            raise AppendRefused(f"{what}: nothing was written; {remedy(failed.error)}") from failed.error
         try:
             return self._write(events)
         except _WriteFailed as again:
@@ -194,7 +216,7 @@ class Appender:
             problem = f"{again.error.strerror or again.error} on {self.home.path}, twice"
             if again.whole_lines:
                 raise AppendUnknown(f"{problem}: the event may appear; send it again under its id") from again.error
-            raise AppendRefused(f"{problem}: nothing was written; make room or repair the disk") from again.error
+            raise AppendRefused(f"{problem}: nothing was written; {remedy(again.error)}") from again.error
 
     def _write(self, events: Sequence[NewEvent]) -> list[Appended]:
         tail, identity = self._tail, self._identity
@@ -220,7 +242,10 @@ class Appender:
             done.append(Appended(event.id, seq, tick))
         data = b"".join(lines)
         if tail.holds_events and tail.end + len(data) > limits.SEGMENT_BYTES_MAX:
-            self._open_next("full")
+            try:
+                self._open_next("full")
+            except (OSError, _WriteFailed) as error:
+                raise self._refused(error) from error
             return self._write(events)
         self._write_and_sync(tail, data)
         tail.end += len(data)
@@ -259,7 +284,7 @@ class Appender:
             return self._open_newest()
         if status.st_size != tail.end and not self._read_on(tail, status.st_size):
             self._open_next("unclean_tail")
-        if self.disk.exists(str(self.home.merging)):
+        if self.disk.exists(self._merging):
             self._raise_tick()
         return None
 
@@ -297,24 +322,32 @@ class Appender:
             self._create_segment(1, None, [], "first", identity)
         elif not self._open_clean(paths[-1]):
             self._open_after_unclean(paths, identity)
-        if self._tail is not None and (len(paths) == 0 or self.disk.exists(str(self.home.merging))):
+        if self._tail is not None and (len(paths) == 0 or self.disk.exists(self._merging)):
             self._raise_tick()
 
     def _open_clean(self, path: Path) -> bool:
         """Open a segment whose last line stands whole and fits; False for any other."""
-        descriptor = self.disk.open_append(path)
         end = read_end(path)
         if end is None:
-            self.disk.close(descriptor)
             return False
+        self._sync_entry(path)
+        descriptor = self.disk.open_append(path)
         tail = _Tail(descriptor, path, int(path.stem), str(_next_path(path)), end.size_bytes, end.hash, 0, 0, True)
         self._take_last(tail, end.line)
         self._tail = tail
         return True
 
+    def _sync_entry(self, path: Path) -> None:
+        """Whoever made the segment may have died before its name was durable."""
+        folder = self.disk.open_folder(path.parent)
+        try:
+            self.disk.sync_folder(folder)
+        finally:
+            self._close_quietly(folder)
+
     def _open_after_unclean(self, paths: Sequence[Path], identity: WriterIdentity) -> None:
         """Begin the segment after an unclean one: everything below it that is not sealed yet is sealed now."""
-        scan = scan_journal(self.home, writer=identity.writer)
+        scan = scan_journal(self.home, writer=identity.writer, locked=True)
         position = scan.positions.get(identity.writer)
         sealed: set[str] = set()
         for path in paths:
@@ -347,8 +380,7 @@ class Appender:
         if tail is None or identity is None:
             raise AppendRefused(f"{self.home.path} is not open for appending")
         self._create_segment(tail.number + 1, tail, [_seal(tail.path, tail.end)], reason, identity)
-        if tail.descriptor >= 0:
-            self.disk.close(tail.descriptor)
+        self._close_quietly(tail.descriptor)
 
     def _create_segment(
         self,
@@ -397,10 +429,10 @@ class Appender:
                 self._write_and_sync(fresh, line)
                 self.disk.sync_folder(folder)
             except BaseException:
-                self.disk.close(descriptor)
+                self._close_quietly(descriptor)
                 raise
         finally:
-            self.disk.close(folder)
+            self._close_quietly(folder)
         fresh.end, fresh.hash = len(line), digest
         self._tail = fresh
 
@@ -413,9 +445,14 @@ class Appender:
             self._tail.tick = max(self._tail.tick, self._highest_tick())
 
     def _forget(self) -> None:
-        if self._tail is not None and self._tail.descriptor >= 0:
-            self.disk.close(self._tail.descriptor)
+        if self._tail is not None:
+            self._close_quietly(self._tail.descriptor)
         self._tail = None
+
+    def _close_quietly(self, descriptor: int) -> None:
+        """Close a file whose content is synced, or given up: nothing that closing tells matters any more."""
+        with contextlib.suppress(OSError):
+            self.disk.close(descriptor)
 
 
 def last_tick(home: Home, writer: str) -> int:
@@ -424,7 +461,7 @@ def last_tick(home: Home, writer: str) -> int:
     end = read_end(paths[-1]) if paths else None
     if end is not None:
         return int(orjson.loads(end.line)["tick"])
-    position = scan_journal(home, writer=writer).positions.get(writer)
+    position = scan_journal(home, writer=writer, locked=True).positions.get(writer)
     return position.tick if position is not None else 0
 
 

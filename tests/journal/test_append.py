@@ -1,0 +1,253 @@
+"""Appending: what stands on disk after it, alone and among threads, processes and forks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from keledger.journal import AppendRefused, Home, HomeError, scan_journal, verify
+from keledger.journal import _limits as limits
+from keledger.journal._home import machine_id
+from keledger.journal._writer import Appender
+
+from .support import events, newest_segment, note
+
+
+def test_events_stand_in_order_without_gaps(home: Home) -> None:
+    appender = Appender(home)
+    first = appender.append([note("a"), note("b")])
+    second = appender.append([note("c")])
+    found = events(home)
+    assert [event["seq"] for event in found] == [1, 2, 3, 4]
+    assert [event["tick"] for event in found] == [1, 2, 3, 4]
+    assert [event["id"] for event in found[1:]] == [item.id for item in (*first, *second)]
+    assert found[0]["type"] == "segment.opened"
+    assert found[0]["data"]["reason"] == "first"
+
+
+def test_nothing_is_open_to_others(home: Home) -> None:
+    Appender(home).append([note()])
+    for path in (home.path, *home.path.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_no_events_are_no_write(home: Home) -> None:
+    assert Appender(home).append([]) == []
+    assert not home.path.exists()
+
+
+def test_a_segment_rotates_before_it_is_too_large(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 4096)
+    appender = Appender(home)
+    for number in range(40):
+        appender.append([note(f"{number:0200d}")])
+    (writer,) = home.writers()
+    sizes = [path.stat().st_size for path in home.segments(writer)]
+    assert len(sizes) > 3
+    assert max(sizes) <= 4096
+    assert {event["data"]["reason"] for event in events(home) if event["type"] == "segment.opened"} == {"first", "full"}
+    assert [event["seq"] for event in events(home)] == list(range(1, 41 + len(sizes)))
+    assert verify(home).findings == []
+
+
+def test_an_event_larger_than_a_segment_still_gets_one(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 1024)
+    appender = Appender(home)
+    appender.append([note("x" * 5000)])
+    appender.append([note("y" * 5000)])
+    assert verify(home).lines == 4
+    assert verify(home).findings == []
+
+
+def test_the_largest_line_fits_and_one_byte_more_is_refused(home: Home) -> None:
+    appender = Appender(home)
+    appender.append([note()])
+    line = newest_segment(home).read_bytes().splitlines(keepends=True)[-1]
+    # seq and tick grow from one digit to one digit, so the envelope stays as long as it was
+    room = limits.LINE_BYTES_MAX - len(line)
+    before = newest_segment(home).read_bytes()
+    with pytest.raises(AppendRefused, match=f"{limits.LINE_BYTES_MAX + 1} bytes long"):
+        appender.append([note("x" * (room + 1))])
+    assert newest_segment(home).read_bytes() == before
+    appender.append([note("x" * room)])
+    assert len(newest_segment(home).read_bytes()) == len(before) + limits.LINE_BYTES_MAX
+    assert verify(home).findings == []
+
+
+def test_a_torn_tail_is_sealed_off_and_kept(home: Home) -> None:
+    appender = Appender(home)
+    appender.append([note("kept")])
+    segment = newest_segment(home)
+    whole = segment.read_bytes()
+    torn = b'{"specversion":"1.0","id":"' + bytes(904)
+    with segment.open("ab") as file:
+        file.write(torn)
+    assert [finding.kind for finding in scan_journal(home).findings] == ["tail_torn"]
+    Appender(home).append([note("after")])
+    assert segment.read_bytes() == whole + torn
+    opened = events(home)[2]
+    assert opened["data"]["reason"] == "unclean_tail"
+    assert opened["data"]["seals"][0]["length_bytes"] == len(whole)
+    assert opened["data"]["seals"][0]["residue_bytes"] == len(torn)
+    assert [(finding.kind, finding.damage) for finding in verify(home).findings] == [("residue_sealed", False)]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"specversion"', bytes(500)])
+def test_a_headless_segment_is_skipped_and_sealed_at_nothing(home: Home, content: bytes) -> None:
+    Appender(home).append([note("before")])
+    segment = newest_segment(home)
+    headless = segment.with_name("00000002.jsonl")
+    headless.write_bytes(content)
+    Appender(home).append([note("after")])
+    assert newest_segment(home).name == "00000003.jsonl"
+    assert [event["seq"] for event in events(home)] == [1, 2, 3, 4]
+    seals = {seal["file"]: seal["length_bytes"] for seal in events(home)[2]["data"]["seals"]}
+    assert seals == {"00000001.jsonl": segment.stat().st_size, "00000002.jsonl": 0}
+    assert headless.read_bytes() == content
+    assert not verify(home).damaged
+
+
+def test_two_appenders_see_each_other_and_follow_a_rotation(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 2048)
+    one, two = Appender(home), Appender(home)
+    for _ in range(15):
+        one.append([note("one")])
+        two.append([note("two")])
+    assert [event["seq"] for event in events(home)] == list(range(1, len(events(home)) + 1))
+    assert verify(home).findings == []
+
+
+def test_a_home_that_was_removed_is_made_anew(home: Home) -> None:
+    appender = Appender(home)
+    appender.append([note()])
+    shutil.rmtree(home.path)
+    appender.append([note("new")])
+    assert len(events(home)) == 2
+
+
+def test_threads_share_one_appender(home: Home) -> None:
+    appender = Appender(home)
+    threads = [threading.Thread(target=lambda: [appender.append([note()]) for _ in range(50)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(events(home)) == 201
+    assert verify(home).findings == []
+
+
+def test_a_forked_child_appends_beside_its_parent(home: Home) -> None:
+    appender = Appender(home)
+    appender.append([note("parent")])
+    child = os.fork()
+    if child == 0:
+        try:
+            for _ in range(20):
+                appender.append([note("child")])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    for _ in range(20):
+        appender.append([note("parent")])
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(events(home)) == 42
+    assert verify(home).findings == []
+
+
+def test_a_fork_under_the_lock_does_not_keep_it(home: Home) -> None:
+    appender = Appender(home)
+    appender.append([note()])
+    with appender.locked():
+        child = os.fork()
+        if child == 0:
+            threading.Event().wait(3)
+            os._exit(0)
+    Appender(home).append([note("while the child lives")])
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    assert len(events(home)) == 3
+
+
+def test_the_lock_is_waited_for_only_so_long(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+    one, two = Appender(home), Appender(home)
+    one.append([note()])
+    with one.locked(), pytest.raises(AppendRefused, match="another process has held"):
+        two.append([note()])
+    two.append([note()])
+    assert len(events(home)) == 3
+
+
+def test_another_machine_id_starts_a_new_writer_that_continues(home: Home) -> None:
+    Appender(home).append([note("here")])
+    (old,) = home.writers()
+    identity = home.path / "writer.json"
+    identity.write_text(identity.read_text().replace(machine_id(), "f" * 32))
+    Appender(home).append([note("elsewhere")])
+    (new,) = set(home.writers()) - {old}
+    first = next(event for event in events(home) if event["source"].endswith(new))
+    assert first["data"]["continues"] == [old]
+    assert first["tick"] == 3  # above all that stand in this home, whoever wrote them
+    assert verify(home).findings == []
+
+
+def test_a_moved_home_starts_a_new_writer(home: Home) -> None:
+    Appender(home).append([note()])
+    moved = Home.at(home.path.rename(home.path.with_name("elsewhere")))
+    Appender(moved).append([note()])
+    assert len(moved.writers()) == 2
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"writer":"xyz"}', "[]"])
+def test_an_unreadable_identity_is_named(home: Home, content: str) -> None:
+    Appender(home).append([note()])
+    (home.path / "writer.json").write_text(content)
+    with pytest.raises(HomeError, match=r"writer\.json cannot be read"):
+        Appender(home).append([note()])
+
+
+def _append_many(path: Path, number: int, count: int) -> None:
+    appender = Appender(Home.at(path))
+    for index in range(count):
+        appender.append([note(f"{number}:{index}")])
+
+
+def _read_until(path: Path, enough: int, failures: multiprocessing.Queue[str]) -> None:
+    home, positions, lines = Home.at(path), {}, 0
+    while lines < enough:
+        scan = scan_journal(home, positions)
+        if scan.findings or scan.rewound:
+            failures.put(f"{scan.findings} {scan.rewound}")
+            return
+        positions = scan.positions
+        lines += scan.lines
+        time.sleep(0.005)
+
+
+def test_eight_processes_append_while_two_read(home: Home) -> None:
+    per_process = 2000
+    Appender(home).append([note("first")])
+    context = multiprocessing.get_context("spawn")
+    failures: multiprocessing.Queue[str] = context.Queue()
+    writers = [context.Process(target=_append_many, args=(home.path, n, per_process)) for n in range(8)]
+    readers = [context.Process(target=_read_until, args=(home.path, 8 * per_process + 2, failures)) for _ in range(2)]
+    for process in (*readers, *writers):
+        process.start()
+    for process in (*writers, *readers):
+        process.join(120)
+        assert process.exitcode == 0
+    assert failures.empty()
+    found = events(home)
+    assert [event["seq"] for event in found] == list(range(1, 8 * per_process + 3))
+    texts = [event["data"]["text"] for event in found if event["type"] == "test.noted"]
+    assert len(set(texts)) == 8 * per_process + 1
+    for number in range(8):
+        own = [text for text in texts if text.startswith(f"{number}:")]
+        assert own == [f"{number}:{index}" for index in range(per_process)]
+    assert verify(home).findings == []
