@@ -8,28 +8,22 @@ chained to the last line that is known synced; no sync is ever retried.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import socket
-import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from . import _limits as limits
 from ._disk import Disk
-from ._errors import AppendRefused, AppendUnknown, HomeError
+from ._errors import AppendRefused, AppendUnknown
 from ._home import Home, WriterIdentity, make_writer, read_writer, remedy
-from ._identity import new_id
 from ._line import ZERO_HASH, NewEvent, encode_line, fits
-from ._reader import scan_journal
-from ._segment import read_end, read_head
+from ._lock import HomeLock
+from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after
+from ._segment import read_end
 from ._time import format_time, now_us
-
-READER_MIN = "0.1.0"
-"""The oldest release that reads what this one writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +41,23 @@ class _Tail:
 
     descriptor: int
     path: Path
-    number: int
-    next_path: str
     end: int
     hash: bytes
-    seq: int
-    tick: int
-    holds_events: bool
+    seq: int = 0
+    tick: int = 0
+    holds_events: bool = False
     """Whether anything follows the segment's first line: one that has nothing else is never left for being full."""
+    number: int = field(init=False)
+    next_path: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.number = int(self.path.stem)
+        self.next_path = str(self.path.with_name(f"{self.number + 1:08d}.jsonl"))
+
+    def take(self, line: bytes) -> None:
+        """Go on from the last line of the segment."""
+        event = orjson.loads(line)
+        self.seq, self.tick, self.holds_events = event["seq"], event["tick"], True
 
 
 class _WriteFailed(Exception):
@@ -73,9 +76,7 @@ class Appender:
         self.disk = disk or Disk()
         self.program = program
         self._merging = str(home.merging)
-        self._mutex = threading.Lock()
-        self._pid = os.getpid()
-        self._lock: int | None = None
+        self._lock = HomeLock(home, self.disk)
         self._identity: WriterIdentity | None = None
         self._tail: _Tail | None = None
         self.adoptions_seen = 0
@@ -94,86 +95,29 @@ class Appender:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the home's lock, within this process and among all."""
-        if os.getpid() != self._pid:
-            self._after_fork()
-        if not self._mutex.acquire(timeout=limits.LOCK_WAIT_S):
-            raise AppendRefused(self._lock_timeout("a thread of this process"))
-        try:
-            descriptor = self._take_lock()
+        """Hold the home's lock.  After an exception the end of the journal is looked up anew."""
+        if self._lock.forked():
+            self._forget()
+        with self._lock.held():
             try:
                 yield
             except BaseException:
                 self._forget()
                 raise
-            finally:
-                self._give_lock_back(descriptor)
-        finally:
-            self._mutex.release()
-
-    def _take_lock(self) -> int:
-        taken = False
-        try:
-            descriptor = self._lock_descriptor()
-            taken = self.disk.lock(descriptor, limits.LOCK_WAIT_S)
-        except OSError as error:
-            raise AppendRefused(f"cannot lock {self.home.lock}: {error.strerror}; nothing was written") from error
-        finally:
-            if not taken:
-                self.close()
-        if not taken:
-            raise AppendRefused(self._lock_timeout("another process"))
-        return descriptor
-
-    def _give_lock_back(self, descriptor: int) -> None:
-        try:
-            self.disk.unlock(descriptor)
-        except OSError:  # closing it gives it back too; what was appended is durable either way
-            self.close()
 
     def writer(self) -> WriterIdentity:
         """The home's own writer, made on its first event.  Called under the lock."""
-        self._ready()
-        if self._identity is None:  # unreachable after _ready; told to the type checker
-            raise HomeError(f"{self.home.path} has no writer")
-        return self._identity
+        self._look()
+        return self._opened()[1]
 
     def close(self) -> None:
         """Give the descriptors back.  The appender may be used again."""
         self._forget()
-        if self._lock is not None:
-            self._close_quietly(self._lock)
-            self._lock = None
-
-    def _lock_timeout(self, who: str) -> str:
-        return (
-            f"{who} has held {self.home.lock} for {limits.LOCK_WAIT_S:.0f} s: nothing was written; "
-            "find it with fuser or lsof, or try again"
-        )
-
-    def _after_fork(self) -> None:
-        """In a forked child: inherited descriptors share the parent's lock, so they are dropped, never unlocked."""
-        self._pid = os.getpid()
-        self._mutex = threading.Lock()
-        self.close()
-
-    def _lock_descriptor(self) -> int:
-        if self._lock is not None and self.disk.status(self._lock).st_nlink == 0:  # the home was removed
-            self.close()
-        if self._lock is None:
-            self.home.create(self.disk)
-            try:
-                self._lock = self.disk.open_lock(self.home.lock)
-            except OSError as error:
-                raise HomeError(f"cannot open {self.home.lock}: {error.strerror}; {remedy(error)}") from error
-        return self._lock
+        self._lock.close()
 
     def append_locked(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append while the caller holds :meth:`locked`."""
-        try:
-            self._ready()
-        except (OSError, _WriteFailed) as error:
-            raise self._refused(error) from error
+        self._look()
         done: list[Appended] = []
         batch: list[NewEvent] = []
         size = 0
@@ -185,6 +129,12 @@ class Appender:
             batch.append(event)
             size += length
         return done + self._append_batch(batch)
+
+    def _look(self) -> None:
+        try:
+            self._ready()
+        except (OSError, _WriteFailed) as error:
+            raise self._refused(error) from error
 
     def _refused(self, error: OSError | _WriteFailed) -> AppendRefused:
         cause = error.error if isinstance(error, _WriteFailed) else error
@@ -219,9 +169,7 @@ class Appender:
             raise AppendRefused(f"{problem}: nothing was written; {remedy(again.error)}") from again.error
 
     def _write(self, events: Sequence[NewEvent]) -> list[Appended]:
-        tail, identity = self._tail, self._identity
-        if tail is None or identity is None:
-            raise AppendRefused(f"{self.home.path} is not open for appending")
+        tail, identity = self._opened()
         if tail.tick + len(events) >= limits.TICK_MAX:
             raise AppendRefused(f"writer {identity.writer} has used up its ticks: nothing was written")
         time = format_time(now_us())
@@ -292,37 +240,31 @@ class Appender:
         """Take in what other processes appended since the last look.  False where it does not end in a whole line."""
         data = self.disk.read_at(tail.descriptor, tail.end, size - tail.end) if size > tail.end else b""
         self.adoptions_seen += b'"type":"prices.adopted"' in data
-        if len(data) != size - tail.end:
-            return False
-        previous, last = tail.hash, b""
+        clean = len(data) == size - tail.end
+        last = b""
         for line in data.splitlines(keepends=True):
-            digest = fits(previous, line)
+            digest = fits(tail.hash, line)
             if digest is None:
-                return False
-            previous, last = digest, line
+                clean = False
+                break
+            tail.hash, last = digest, line
             tail.end += len(line)
-            tail.hash = digest
         if last:
-            self._take_last(tail, last)
-        return True
-
-    def _take_last(self, tail: _Tail, line: bytes) -> None:
-        event = orjson.loads(line)
-        tail.seq, tail.tick, tail.holds_events = event["seq"], event["tick"], True
+            tail.take(last)
+        return clean
 
     def _open_newest(self) -> None:
         self.adoptions_seen += 1
-        identity = read_writer(self.home)
-        if identity is None:
-            identity = make_writer(self.home, self.disk)
+        identity = read_writer(self.home) or make_writer(self.home, self.disk)
         self._identity = identity
         self.disk.make_folder(self.home.journal / identity.writer)
         paths = self.home.segments(identity.writer)
         if not paths:
-            self._create_segment(1, None, [], "first", identity)
+            self._create_segment(1, None, [], "first")
         elif not self._open_clean(paths[-1]):
-            self._open_after_unclean(paths, identity)
-        if self._tail is not None and (len(paths) == 0 or self.disk.exists(self._merging)):
+            last = find_last(self.home, identity.writer)
+            self._create_segment(int(paths[-1].stem) + 1, last, seals_after(paths, last), "unclean_tail")
+        if self.disk.exists(self._merging):
             self._raise_tick()
 
     def _open_clean(self, path: Path) -> bool:
@@ -332,9 +274,8 @@ class Appender:
             return False
         self._sync_entry(path)
         descriptor = self.disk.open_append(path)
-        tail = _Tail(descriptor, path, int(path.stem), str(_next_path(path)), end.size_bytes, end.hash, 0, 0, True)
-        self._take_last(tail, end.line)
-        self._tail = tail
+        self._tail = _Tail(descriptor, path, end.size_bytes, end.hash)
+        self._tail.take(end.line)
         return True
 
     def _sync_entry(self, path: Path) -> None:
@@ -345,104 +286,49 @@ class Appender:
         finally:
             self._close_quietly(folder)
 
-    def _open_after_unclean(self, paths: Sequence[Path], identity: WriterIdentity) -> None:
-        """Begin the segment after an unclean one: everything below it that is not sealed yet is sealed now."""
-        scan = scan_journal(self.home, writer=identity.writer, locked=True)
-        position = scan.positions.get(identity.writer)
-        sealed: set[str] = set()
-        for path in paths:
-            head = read_head(path)
-            sealed.update(head.seals if head is not None else ())
-        seals = []
-        for path in paths:
-            if path.name not in sealed:
-                valid = position.offset_bytes if position and int(path.stem) == position.segment else 0
-                seals.append(_seal(path, valid))
-        number = int(paths[-1].stem) + 1
-        if position is None:
-            return self._create_segment(number, None, seals, "unclean_tail", identity)
-        predecessor = _Tail(
-            -1,
-            self.home.journal / identity.writer / f"{position.segment:08d}.jsonl",
-            position.segment,
-            "",
-            position.offset_bytes,
-            bytes.fromhex(position.hash),
-            position.seq,
-            position.tick,
-            True,
-        )
-        return self._create_segment(number, predecessor, seals, "unclean_tail", identity)
-
     def _open_next(self, reason: str) -> None:
         """Leave the present segment at its last synced line and begin the next one there."""
-        tail, identity = self._tail, self._identity
-        if tail is None or identity is None:
-            raise AppendRefused(f"{self.home.path} is not open for appending")
-        self._create_segment(tail.number + 1, tail, [_seal(tail.path, tail.end)], reason, identity)
+        tail, _ = self._opened()
+        last = Last(tail.path.name, tail.end, tail.seq, tail.tick, tail.hash)
+        self._create_segment(tail.number + 1, last, [seal(tail.path, tail.end)], reason)
         self._close_quietly(tail.descriptor)
 
-    def _create_segment(
-        self,
-        number: int,
-        predecessor: _Tail | None,
-        seals: list[dict[str, object]],
-        reason: str,
-        identity: WriterIdentity,
-    ) -> None:
-        if number > limits.SEGMENT_NUMBER_MAX:
-            raise AppendRefused(f"writer {identity.writer} has used up its segment numbers: nothing was written")
-        previous = predecessor.hash if predecessor else ZERO_HASH
-        data: dict[str, object] = {"prev_hash": previous.hex(), "seals": seals, "reason": reason}
-        if predecessor:
-            data["predecessor"] = {
-                "file": predecessor.path.name,
-                "length_bytes": predecessor.end,
-                "seq": predecessor.seq,
-                "hash": previous.hex(),
-            }
-        elif identity.continues:
-            data["continues"] = list(identity.continues)
-        data |= {
-            "program": self.program,
-            "reader_min": READER_MIN,
-            "host": socket.gethostname()[:255] or "unknown",
-        }
-        folder_path = self.home.journal / identity.writer
-        path = folder_path / f"{number:08d}.jsonl"
-        tick = predecessor.tick if predecessor else self._highest_tick()
-        seq = predecessor.seq + 1 if predecessor else 1
-        event = NewEvent.of("segment.opened", new_id(), data)
+    def _create_segment(self, number: int, after: Last | None, seals: Sequence[dict[str, Any]], reason: str) -> None:
+        identity = self._identity
+        if identity is None or number > limits.SEGMENT_NUMBER_MAX:
+            raise AppendRefused(f"{self.home.path} has used up its segment numbers: nothing was written")
+        path = self.home.journal / identity.writer / f"{number:08d}.jsonl"
+        seq, tick = (after.seq + 1, after.tick + 1) if after else (1, highest_tick(self.home) + 1)
         line, digest = encode_line(
-            event,
+            opening_event(after, seals, reason, identity, self.program),
             writer=identity.writer,
             time=format_time(now_us()),
             seq=seq,
-            tick=tick + 1,
-            previous=previous,
+            tick=tick,
+            previous=after.hash if after else ZERO_HASH,
         )
-        folder = self.disk.open_folder(folder_path)
+        folder = self.disk.open_folder(path.parent)
         try:
-            descriptor = self.disk.create_exclusive(path)
-            fresh = _Tail(descriptor, path, number, str(_next_path(path)), 0, previous, seq, tick + 1, False)
+            fresh = _Tail(self.disk.create_exclusive(path), path, 0, digest, seq, tick)
             try:
                 self._write_and_sync(fresh, line)
                 self.disk.sync_folder(folder)
             except BaseException:
-                self._close_quietly(descriptor)
+                self._close_quietly(fresh.descriptor)
                 raise
         finally:
             self._close_quietly(folder)
-        fresh.end, fresh.hash = len(line), digest
+        fresh.end = len(line)
         self._tail = fresh
 
-    def _highest_tick(self) -> int:
-        """The highest tick of any valid line of any writer in this home; 0 in an empty one."""
-        return max((last_tick(self.home, writer) for writer in self.home.writers()), default=0)
-
     def _raise_tick(self) -> None:
-        if self._tail is not None:
-            self._tail.tick = max(self._tail.tick, self._highest_tick())
+        tail, _ = self._opened()
+        tail.tick = max(tail.tick, highest_tick(self.home))
+
+    def _opened(self) -> tuple[_Tail, WriterIdentity]:
+        if self._tail is None or self._identity is None:
+            raise AppendRefused(f"{self.home.path} is not open for appending: nothing was written")
+        return self._tail, self._identity
 
     def _forget(self) -> None:
         if self._tail is not None:
@@ -453,32 +339,3 @@ class Appender:
         """Close a file whose content is synced, or given up: nothing that closing tells matters any more."""
         with contextlib.suppress(OSError):
             self.disk.close(descriptor)
-
-
-def last_tick(home: Home, writer: str) -> int:
-    """The tick of a writer's last valid line, by the end of its newest segment where that is clean; 0 without any."""
-    paths = home.segments(writer)
-    end = read_end(paths[-1]) if paths else None
-    if end is not None:
-        return int(orjson.loads(end.line)["tick"])
-    position = scan_journal(home, writer=writer, locked=True).positions.get(writer)
-    return position.tick if position is not None else 0
-
-
-def _next_path(path: Path) -> Path:
-    return path.with_name(f"{int(path.stem) + 1:08d}.jsonl")
-
-
-def _seal(path: Path, length_bytes: int) -> dict[str, object]:
-    """How a segment is sealed at a length: what follows is residue, told by its size and SHA-256."""
-    with open(path, "rb") as file:
-        file.seek(length_bytes)
-        residue = file.read()
-    seal: dict[str, object] = {
-        "file": path.name,
-        "length_bytes": length_bytes,
-        "residue_bytes": len(residue),
-    }
-    if residue:
-        seal["residue_sha256"] = hashlib.sha256(residue).hexdigest()
-    return seal

@@ -98,6 +98,17 @@ def test_a_torn_tail_is_sealed_off_and_kept(home: Home) -> None:
     assert [(finding.kind, finding.damage) for finding in verify(home).findings] == [("residue_sealed", False)]
 
 
+def test_lines_and_a_torn_tail_of_another_process_are_told_apart(home: Home) -> None:
+    one, two = Appender(home), Appender(home)
+    one.append([note("one")])
+    two.append([note("two"), note("three")])
+    with newest_segment(home).open("ab") as file:
+        file.write(b"torn")
+    one.append([note("four")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "one", "two", "three", None, "four"]
+    assert not verify(home).damaged
+
+
 @pytest.mark.parametrize("content", [b"", b'{"specversion"', bytes(500)])
 def test_a_headless_segment_is_skipped_and_sealed_at_nothing(home: Home, content: bytes) -> None:
     Appender(home).append([note("before")])

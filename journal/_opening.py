@@ -1,0 +1,96 @@
+"""What the first line of a segment says: where the chain goes on, and what it seals."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from ._home import Home, WriterIdentity
+from ._identity import new_id
+from ._line import ZERO_HASH, NewEvent
+from ._reader import scan_journal
+from ._segment import read_end, read_head
+
+READER_MIN = "0.1.0"
+"""The oldest release that reads what this one writes."""
+
+
+class Last(NamedTuple):
+    """The last line that is known synced, and where it ends."""
+
+    file: str
+    length_bytes: int
+    seq: int
+    tick: int
+    hash: bytes
+
+
+def opening_event(
+    after: Last | None, seals: Sequence[dict[str, Any]], reason: str, identity: WriterIdentity, program: str
+) -> NewEvent:
+    """The ``segment.opened`` that continues *after*; None for a writer's first line."""
+    previous = after.hash if after else ZERO_HASH
+    data: dict[str, Any] = {"prev_hash": previous.hex(), "seals": list(seals), "reason": reason}
+    if after:
+        data["predecessor"] = {
+            "file": after.file,
+            "length_bytes": after.length_bytes,
+            "seq": after.seq,
+            "hash": previous.hex(),
+        }
+    elif identity.continues:
+        data["continues"] = list(identity.continues)
+    data |= {"program": program, "reader_min": READER_MIN, "host": socket.gethostname()[:255] or "unknown"}
+    return NewEvent.of("segment.opened", new_id(), data)
+
+
+def seal(path: Path, length_bytes: int) -> dict[str, Any]:
+    """How a segment is sealed at a length: what follows is residue, told by its size and SHA-256."""
+    with open(path, "rb") as file:
+        file.seek(length_bytes)
+        residue = file.read()
+    sealed: dict[str, Any] = {"file": path.name, "length_bytes": length_bytes, "residue_bytes": len(residue)}
+    if residue:
+        sealed["residue_sha256"] = hashlib.sha256(residue).hexdigest()
+    return sealed
+
+
+def seals_after(paths: Sequence[Path], last: Last | None) -> list[dict[str, Any]]:
+    """Seals for all segments that no later one has sealed: the one of *last* at its length, others at nothing."""
+    sealed: set[str] = set()
+    for path in paths:
+        head = read_head(path)
+        sealed.update(head.seals if head is not None else ())
+    return [
+        seal(path, last.length_bytes if last is not None and path.name == last.file else 0)
+        for path in paths
+        if path.name not in sealed
+    ]
+
+
+def find_last(home: Home, writer: str) -> Last | None:
+    """A writer's last valid line, by reading all of its segments.  Called under the lock."""
+    position = scan_journal(home, writer=writer, locked=True).positions.get(writer)
+    if position is None:
+        return None
+    file = f"{position.segment:08d}.jsonl"
+    return Last(file, position.offset_bytes, position.seq, position.tick, bytes.fromhex(position.hash))
+
+
+def highest_tick(home: Home) -> int:
+    """The highest tick of any valid line of any writer in a home; 0 in an empty one.  Called under the lock."""
+    return max((_last_tick(home, writer) for writer in home.writers()), default=0)
+
+
+def _last_tick(home: Home, writer: str) -> int:
+    paths = home.segments(writer)
+    end = read_end(paths[-1]) if paths else None
+    if end is not None:
+        return int(orjson.loads(end.line)["tick"])
+    last = find_last(home, writer)
+    return last.tick if last is not None else 0

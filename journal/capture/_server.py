@@ -1,0 +1,235 @@
+"""keledger's side of the line: one thread that serves all clients of a run, and journals what they say.
+
+The launcher and the helper both run it.  It answers before it does anything else, because somebody waits for
+`go` in front of a request; the ledger, whose import takes the time, is opened when a client has said `hello` and
+nobody waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .client import PROTOCOL, encode, keep, spool_folder
+
+LINE_BYTES_MAX = 1024 * 1024
+"""A longer line is no message: the usage object, the largest part of one, is held to a quarter of this."""
+
+READ_BYTES = 64 * 1024
+
+
+class Recorded(Protocol):
+    """What became of a call: in the journal, or, with the reason why, in the spool."""
+
+    @property
+    def journaled(self) -> bool: ...
+
+    @property
+    def problem(self) -> str | None: ...
+
+
+class Recorder(Protocol):
+    """What a server needs of a Ledger."""
+
+    def record_hook(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Recorded: ...
+
+    def close(self) -> None: ...
+
+
+class CallServer:
+    """Serves the clients of one run: :meth:`listen` or :meth:`adopt`, then :meth:`serve` again and again.
+
+    *open_ledger* is called once, when a client is there.  *say* takes a sentence for the user.  ``recorded``
+    counts the calls that were handed to the ledger, ``spooled`` those that wait in the spool instead, ``unsent``
+    those whose request never left.
+    """
+
+    def __init__(self, open_ledger: Callable[[], Recorder], say: Callable[[str], None]) -> None:
+        self.recorded = 0
+        self.spooled = 0
+        self.unsent = 0
+        self._open_ledger = open_ledger
+        self._say = say
+        self._selector = selectors.DefaultSelector()
+        self._clients: set[_Client] = set()
+        self._ledger: Recorder | None = None
+        self._ledger_wanted = False
+        self._ledger_failed = False
+        self._said = False
+
+    def listen(self, listener: socket.socket) -> None:
+        """Take the connections of this user's processes."""
+        listener.setblocking(False)
+        self.watch(listener, lambda: self._accept(listener))
+
+    def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that is there already."""
+        connection.setblocking(False)
+        client = _Client(connection)
+        self._clients.add(client)
+        self.watch(connection, lambda: self._read(client))
+
+    def watch(self, readable: socket.socket | int, callback: Callable[[], None]) -> None:
+        """Call *callback* from :meth:`serve` when *readable* can be read."""
+        self._selector.register(readable, selectors.EVENT_READ, callback)
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._clients)
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call is under way."""
+        return any(client.calls for client in self._clients)
+
+    def serve(self, wait_s: float | None) -> bool:
+        """Wait for something to do, at most *wait_s* (None: for ever), and do it.  Whether there was anything."""
+        events = self._selector.select(0 if self._ledger_wanted else wait_s)
+        for key, _ in events:
+            key.data()
+        if not events and self._ledger_wanted:
+            self._opened_ledger()
+            return True
+        return bool(events)
+
+    def close(self) -> None:
+        """Stop.  Calls still under way are left to their clients, which notice and keep them in the spool."""
+        for client in self._clients:
+            client.connection.close()
+        self._selector.close()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # gone again before it was taken
+        if is_own_user(connection):
+            self.adopt(connection)
+        else:
+            connection.close()
+
+    def _read(self, client: _Client) -> None:
+        try:
+            received = client.connection.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received:
+            self._client_died(client)
+            return
+        *lines, client.received = (client.received + received).split(b"\n")
+        try:
+            if len(client.received) > LINE_BYTES_MAX:
+                raise ValueError("no line feed")
+            for line in lines:
+                self._handle(client, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # It does not speak this protocol.  Once cut off, a client of ours keeps its calls in the spool.
+            self._drop(client)
+
+    def _handle(self, client: _Client, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "hello":
+            if message["protocol"] != PROTOCOL:
+                raise ValueError("another protocol")
+            self._ledger_wanted = self._ledger is None and not self._ledger_failed
+        elif kind == "begin":
+            begin = message["begin"]
+            client.calls[begin["id"]] = begin
+            client.reply("go", begin["id"])
+        elif kind == "end":
+            begin = message["begin"]
+            client.calls.pop(begin["id"], None)
+            if client.last_ended != begin["id"]:  # told again after an interrupt
+                client.last_ended = begin["id"]
+                self._record(begin, message["end"])
+            client.reply("done", begin["id"])
+        elif kind == "unsent" and client.calls.pop(message["id"], None) is not None:
+            self.unsent += 1
+
+    def _client_died(self, client: _Client) -> None:
+        """The end of the file: what was under way was sent, and nobody will ever know what it took."""
+        self._drop(client)
+        for begin in client.calls.values():
+            self._record(begin, None)
+
+    def _drop(self, client: _Client) -> None:
+        self._selector.unregister(client.connection)
+        self._clients.discard(client)
+        client.connection.close()
+
+    def _record(self, begin: dict[str, Any], end: dict[str, Any] | None) -> None:
+        ledger = self._opened_ledger()
+        if ledger is None:
+            keep(begin, end)
+            self.spooled += 1
+            return
+        try:
+            recorded = ledger.record_hook(begin, end)
+        except Exception as error:  # noqa: BLE001  whatever it is, the call must not go down with it
+            keep(begin, end)
+            self._spools(_reason(error))
+            self.spooled += 1
+            return
+        self.recorded += recorded.journaled
+        self.spooled += not recorded.journaled
+        if not recorded.journaled:
+            self._spools(recorded.problem or "the journal cannot be written")
+
+    def _opened_ledger(self) -> Recorder | None:
+        self._ledger_wanted = False
+        if self._ledger is None and not self._ledger_failed:
+            try:
+                self._ledger = self._open_ledger()
+            except Exception as error:  # noqa: BLE001  the command must run whatever is wrong with the home
+                self._ledger_failed = True
+                self._spools(_reason(error))
+        return self._ledger
+
+    def _spools(self, reason: str) -> None:
+        """Say once why calls are not journaled, and where they wait."""
+        if not self._said:
+            self._say(f"{reason}; calls wait in {spool_folder()} and are journaled as soon as that is possible")
+        self._said = True
+
+
+class _Client:
+    """One connection: what arrived of the next line, and the calls under way by their id."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.received = b""
+        self.calls: dict[str, dict[str, Any]] = {}
+        self.last_ended: str | None = None
+
+    def reply(self, kind: str, identifier: str) -> None:
+        # Where nobody reads any more, the end of the file follows, and that is what counts.
+        with contextlib.suppress(OSError):
+            self.connection.send(encode({"type": kind, "id": identifier}))
+
+
+def is_own_user(connection: socket.socket) -> bool:
+    """Whether the process at the other end is of this user.
+
+    Linux tells (SO_PEERCRED, see socket(7)).  Elsewhere the socket's folder answers for it, which only its owner
+    can enter.
+    """
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, _ = struct.unpack("3i", credentials)
+    return bool(uid == os.geteuid())
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

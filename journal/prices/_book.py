@@ -1,0 +1,242 @@
+"""What a call costs by one price book: the layers in their order of strength, and the table of names."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from keledger.journal._errors import InputRefused
+from keledger.journal._money import micro_per_million, pico_to_usd, usd_to_pico
+from keledger.journal._time import DAY_US
+
+from ._cells import Cell
+from ._layer import Layer
+from ._names import Match, Names
+
+BUCKETS = (
+    "input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "input_audio", "cache_read_audio",
+    "input_image", "input_video", "output_text", "output_reasoning", "output_audio", "output_image", "output_video",
+    "input_audio_ms", "input_pages", "input_chars", "web_searches", "file_searches", "requests",
+)  # fmt: skip
+"""The order in which a cost tells its buckets; any other bucket comes after these, by name."""
+
+TIER_BUCKETS = frozenset(BUCKETS[:8])
+"""The input tokens.  Their sum is the size of a request, by which a price tier is chosen."""
+
+FREE_WITHOUT_PRICE = frozenset(["requests"])
+"""Every call is one request, and hardly any model has a fee for it: where there is no price, there is none to pay."""
+
+MATCHES_KEPT_MAX = 4096
+"""How many names and contexts a book keeps resolved.  A user has some dozen; an import may bring any number."""
+
+_PLACE = {bucket: place for place, bucket in enumerate(BUCKETS)}
+_MINUTE_US = 60 * 1_000_000
+_price_pico = lru_cache(4096)(micro_per_million)
+
+
+class _Source(NamedTuple):
+    """The cells of one layer for one model and context: boundaries in time, and the cells after each of them."""
+
+    starts_us: list[int]
+    spans: list[tuple[Cell, ...]]
+
+
+class _Prices(NamedTuple):
+    """Where a provider, model and context find their prices, strongest first, and how a cost says so."""
+
+    matched: dict[str, str] | None
+    sources: list[_Source]
+
+
+class Book:
+    """A loaded book, known by its id *sha256*.  What it keeps is only what it could find again, so it may be shared."""
+
+    def __init__(self, sha256: str, layers: Sequence[Layer], names: Names) -> None:
+        self.sha256 = sha256
+        self._layers = tuple(layers)
+        self._names = names
+        self._kept: dict[tuple[str, str, tuple[tuple[str, str], ...]], _Prices] = {}
+
+    def match(self, provider: str, model: str) -> Match | None:
+        """Which model of the book *model* of *provider* is, and by which rule; None where no rule says it."""
+        matches = self._matches(provider, model)
+        return matches[0] if matches else None
+
+    def price(
+        self,
+        *,
+        provider: str,
+        model: str,
+        usage: Mapping[str, int],
+        at_us: int,
+        context: Mapping[str, str],
+        reported_cost_usd: str | None = None,
+        usage_known: bool = True,
+    ) -> dict[str, Any]:
+        """What a call costs: the ``cost`` object of its event (design sections 3 and 10).
+
+        *usage* maps buckets to quantities, *at_us* is the call's ``started_at`` in UTC microseconds, *context* its
+        ``pricing_context``.  ``usage_known=False`` says that an answer may have been billed of which no usage is
+        known.  A refusal by the provider has a usage that is known and empty: it costs 0, without lines.
+
+        The ``state`` is the first that holds.  Usage not known: ``unknown``, or ``reported`` where
+        *reported_cost_usd* is given.  Every used bucket has a price: ``priced``.  A reported cost is given:
+        ``reported``.  Else ``unpriced``.
+
+        Raises InputRefused for a negative quantity, a reported cost in another spelling than money has, and a total
+        of 10^15 USD or more.
+        """
+        if reported_cost_usd is not None:
+            usd_to_pico(reported_cost_usd)
+        if not usage_known:
+            return self._without_total(reported_cost_usd, "unknown", [], [], None)
+        if not usage:
+            return {"total_usd": "0", "state": "priced", "lines": [], "book": self.sha256}
+        matched, sources = self._prices(provider, model, context)
+        input_total = sum([usage[bucket] for bucket in TIER_BUCKETS if bucket in usage])
+        cells = _active(sources, at_us, input_total)
+        total_pico = 0
+        lines: list[dict[str, Any]] = []
+        missing = []
+        for bucket in sorted(usage, key=_place):
+            quantity = usage[bucket]
+            if quantity < 0:
+                raise InputRefused(f"the usage has {quantity} {bucket}: a quantity is not negative")
+            price = _price(cells, bucket)
+            if quantity and price is not None:
+                cost_pico = quantity * _price_pico(price)
+                total_pico += cost_pico
+                usd = pico_to_usd(cost_pico)
+                lines.append({"bucket": bucket, "quantity": quantity, "usd_per_million": price, "usd": usd})
+            elif quantity and bucket not in FREE_WITHOUT_PRICE:
+                missing.append(bucket)
+                lines.append({"bucket": bucket, "quantity": quantity})
+        if missing:
+            return self._without_total(reported_cost_usd, "unpriced", lines, missing, matched)
+        cost = {"total_usd": pico_to_usd(total_pico), "state": "priced", "lines": lines, "book": self.sha256}
+        return _with_matched(cost, matched)
+
+    def _without_total(
+        self,
+        reported_cost_usd: str | None,
+        state: str,
+        lines: list[dict[str, Any]],
+        missing: list[str],
+        matched: dict[str, str] | None,
+    ) -> dict[str, Any]:
+        """A cost that the book cannot tell: the reported figure where there is one, else no total."""
+        if reported_cost_usd is not None:
+            line = {"bucket": "reported", "quantity": 1, "usd": reported_cost_usd}
+            cost = {"total_usd": reported_cost_usd, "state": "reported", "lines": [line], "book": self.sha256}
+            return _with_matched(cost, matched)
+        for line in lines:
+            line.pop("usd", None)
+        cost = _with_matched({"state": state, "lines": lines, "book": self.sha256}, matched)
+        if missing:
+            cost["missing"] = missing
+        return cost
+
+    def _prices(self, provider: str, model: str, context: Mapping[str, str]) -> _Prices:
+        key = (provider, model, tuple(context.items()))
+        prices = self._kept.get(key)
+        if prices is None:
+            prices = self._find_prices(provider, model, context)
+            if len(self._kept) >= MATCHES_KEPT_MAX:
+                self._kept.clear()
+            self._kept[key] = prices
+        return prices
+
+    def _find_prices(self, provider: str, model: str, context: Mapping[str, str]) -> _Prices:
+        matches = self._matches(provider, model)
+        if not matches:
+            return _Prices(None, [])
+        matched = matches[0].told()
+        found = [
+            (layer.cells(match.provider, match.model), match.by_fallback)
+            for layer in self._layers
+            for match in matches
+        ]
+        # A maker's terms for batches and tiers are not those of who resells its models: only standard prices are.
+        offered = {cell.context for cells, by_fallback in found for cell in cells if not by_fallback}
+        asked, _ = self._names.spellings(provider, model)
+        chosen = _choose_context(offered | {""}, *self._names.split_context(asked, context))
+        if chosen is None:
+            return _Prices(matched, [])
+        if chosen:
+            matched["context"] = chosen
+        sources = [
+            _by_time([cell for cell in cells if cell.context == chosen])
+            for cells, by_fallback in found
+            if not (by_fallback and chosen)
+        ]
+        return _Prices(matched, sources)
+
+    def _matches(self, provider: str, model: str) -> list[Match]:
+        """What a name means: its own entry in a layer first, then what the table of names says."""
+        asked, spellings = self._names.spellings(provider, model)
+        named = self._names.find(provider, model)
+        matches = [named] if named is not None else []
+        for spelling in spellings:
+            if named is not None and (named.provider, named.model) == (asked, spelling):
+                break
+            if any(layer.cells(asked, spelling) for layer in self._layers):
+                rule = f"has prices as {spelling}" + (f", else {named.rule}" if named is not None else "")
+                return [Match(asked, spelling, rule), *matches]
+        return matches
+
+
+def _choose_context(offered: Iterable[str], must: Mapping[str, str], may: Mapping[str, str]) -> str | None:
+    """Of the contexts offered, all of the call's that it must have and nothing else, the one with most keys."""
+    allowed = {**may, **must}
+    fitting = []
+    for context in offered:
+        pairs = dict(pair.split("=", 1) for pair in context.split(",") if pair)
+        if must.items() <= pairs.items() <= allowed.items():
+            fitting.append((-len(pairs), context))
+    return min(fitting)[1] if fitting else None
+
+
+def _by_time(cells: Sequence[Cell]) -> _Source:
+    """Cells by the spans between all their boundaries; within a span the higher tiers first."""
+    starts_us = sorted({instant for cell in cells for instant in (cell.valid_from_us, cell.valid_to_us)})
+    by_tier = sorted(cells, key=lambda cell: -cell.input_over)
+    spans = [
+        tuple(cell for cell in by_tier if cell.valid_from_us <= start < cell.valid_to_us)
+        for start in starts_us
+    ]
+    return _Source(starts_us, spans)
+
+
+def _active(sources: Iterable[_Source], at_us: int, input_total: int) -> list[Cell]:
+    """The cells that hold for a request of this size at this instant, strongest first."""
+    days, in_day_us = divmod(at_us, DAY_US)
+    minute = in_day_us // _MINUTE_US
+    weekday = (days + 3) % 7  # 1970-01-01 was a Thursday, which is 3 from Monday
+    return [
+        cell
+        for starts_us, spans in sources
+        if (place := bisect_right(starts_us, at_us)) > 0
+        for cell in spans[place - 1]
+        if cell.input_over < input_total
+        and cell.minute_from <= minute < cell.minute_to
+        and cell.weekdays[weekday] == "1"
+    ]
+
+
+def _price(cells: Iterable[Cell], bucket: str) -> str | None:
+    for cell in cells:
+        if bucket in cell.usd_per_million:
+            return cell.usd_per_million[bucket]
+    return None
+
+
+def _place(bucket: str) -> tuple[int, str]:
+    return _PLACE.get(bucket, len(_PLACE)), bucket
+
+
+def _with_matched(cost: dict[str, Any], matched: dict[str, str] | None) -> dict[str, Any]:
+    if matched is not None:
+        cost["matched"] = dict(matched)
+    return cost
