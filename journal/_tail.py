@@ -73,15 +73,39 @@ def tail_totals(home: Home | str | os.PathLike[str], *, run: str, timezone: str 
             target = event["data"]["call_id"]
             if target not in voided or order > voided[target][0]:
                 voided[target] = (order, event["type"] == "call.voided")
+    counted = {
+        call_id: call for call_id, (_, call) in calls.items() if not voided.get(call_id, (None, False))[1]
+    }
+    shadowed = _shadowed({call_id: call for call_id, (_, call) in calls.items()})
     of_run, of_today = Totals(), Totals()
-    for call_id, (_, call) in calls.items():
-        if voided.get(call_id, (None, False))[1]:
-            continue
+    for call_id in counted.keys() - shadowed:
+        call = counted[call_id]
         if call.get("run") == run:
             of_run.add(call)
         if begin <= call["started_at"] < end:
             of_today.add(call)
     return of_run, of_today
+
+
+def _shadowed(calls: dict[str, dict[str, Any]]) -> set[str]:
+    """Imported calls that share a key with a call that was watched, or with a better imported one."""
+    best: dict[str, tuple[int, str]] = {}
+    ranks = {call_id: (_rank(call), call_id) for call_id, call in calls.items()}
+    for call_id, call in calls.items():
+        for key in call.get("call_keys", ()):
+            best[key] = min(best.get(key, ranks[call_id]), ranks[call_id])
+    return {
+        call_id
+        for call_id, call in calls.items()
+        if ranks[call_id][0] and any(best[key] < ranks[call_id] for key in call.get("call_keys", ()))
+    }
+
+
+def _rank(call: dict[str, Any]) -> int:
+    """0 for a call that was not imported, then the better quality first."""
+    if not call["origin"].startswith("import:"):
+        return 0
+    return 1 + ("measured", "totals_only", "under_count").index(call["quality"])
 
 
 def _id_time_us(run: str) -> int | None:

@@ -75,7 +75,7 @@ class Book:
         reported_cost_usd: str | None = None,
         usage_known: bool = True,
     ) -> dict[str, Any]:
-        """What a call costs: the ``cost`` object of its event (design sections 3 and 10).
+        """What a call costs: the ``cost`` object of its event (``docs/prices.md``).
 
         *usage* maps buckets to quantities, *at_us* is the call's ``started_at`` in UTC microseconds, *context* its
         ``pricing_context``.  ``usage_known=False`` says that an answer may have been billed of which no usage is

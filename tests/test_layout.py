@@ -1,0 +1,109 @@
+"""The house: imports run one way, and every package has its files in the wheel."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "data": set[str](),
+    "journal": {"data"},
+    "projections": {"journal", "data"},
+    "cli": {"projections", "journal", "data"},
+}
+"""What each folder may import of the others."""
+
+
+def _sources(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).rglob("*.py") if "keledger" not in path.parts[len(ROOT.parts) :])
+
+
+def _imported(path: Path) -> set[str]:
+    """The parts of keledger that a file names in its import statements, wherever they stand."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name.split(".")[1] for name in names if name.startswith("keledger.")}
+
+
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_imports_run_one_way(folder: str) -> None:
+    sources = _sources(folder)
+    assert sources
+    for path in sources:
+        others = _imported(path) & MAY_IMPORT.keys() - {folder}
+        assert others <= MAY_IMPORT[folder], f"{path.relative_to(ROOT)} imports {others - MAY_IMPORT[folder]}"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the checkout, so that nothing is left in it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("journal", "projections", "cli", "data", "pyproject.toml", "README.md", "LICENSE"):
+        subprocess.run(["cp", "-r", str(ROOT / name), str(copy)], check=True)
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(copy)]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_holds_every_file(wheel: Path) -> None:
+    folders = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = set()
+    for package, folder in sorted(folders.items()):
+        for path in (ROOT / folder).rglob("*"):
+            inside = path.relative_to(ROOT / folder)
+            if path.is_file() and "__pycache__" not in inside.parts and inside.parts[0] != "keledger":
+                expected.add(f"{package.replace('.', '/')}/{inside.as_posix()}")
+    expected.discard("keledger/data/build_prices.py")  # makes the price files; it is of no use where they are
+    assert names == {name for name in expected if not name.endswith(".report.txt")} | {
+        name for name in names if name.endswith(".report.txt")
+    }
+
+
+def test_the_installed_wheel_works(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "installed"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = {**os.environ, "PYTHONPATH": str(target), "KELEDGER_HOME": str(tmp_path / "home")}
+
+    def run(*arguments: str, given: str = "") -> str:
+        command = [sys.executable, "-m", "keledger", *arguments]
+        done = subprocess.run(
+            command, input=given, capture_output=True, text=True, env=environment, check=True, cwd=tmp_path
+        )
+        return done.stdout
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import keledger; print(keledger.__file__)"],
+        capture_output=True, text=True, env=environment, check=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
+    assert where.startswith(str(target))
+    assert run("--version").strip().endswith(tomllib_version())
+    run("record", given='{"provider":"openai","model":"gpt-5-mini","usage":{"input_uncached":1000000}}\n')
+    assert '"cost_usd":"0.25"' in run("daily").replace(" ", "")
+    assert run("verify", "--json")
+
+
+def tomllib_version() -> str:
+    """The version that the root package states."""
+    for line in (ROOT / "cli" / "keledger" / "__init__.py").read_text().splitlines():
+        if line.startswith("__version__"):
+            return line.split('"')[1]
+    raise AssertionError("no __version__")
