@@ -1,37 +1,41 @@
 """The write side of keledger: the journal, the only truth.
 
-Events are immutable JSON lines (``docs/format.md``).  :class:`Ledger` records calls; :func:`scan_journal` reads what
-was recorded, every hash checked; :func:`verify` says what is wrong.  Nothing here imports DuckDB, opens a network
-connection or writes to a terminal.
+Events are immutable JSON lines (``docs/format.md``).  :class:`Ledger` records calls; :func:`scan_journal` reads
+what was recorded, every hash checked; :func:`verify` says what is wrong.  Nothing here imports DuckDB, opens a
+network connection or writes to a terminal.
+
+Names are imported when they are first used: the launcher of a command comes through this door too, and must
+start its child before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from ._errors import (
-    AppendRefused,
-    AppendUnknown,
-    BudgetExceeded,
-    HomeError,
-    InputRefused,
-    JournalDamaged,
-    KeledgerError,
-    NotFound,
-    UsageError,
-)
-from ._home import Home
-from ._ledger import Ledger, Recorded
-from ._library import LibraryCall
-from ._line import NewEvent
-from ._merge import Merged, MergeRefused
-from ._money import pico_to_usd, usd_to_pico
-from ._reader import Chunk, Position, Scan, scan_journal
-from ._segment import Finding
-from ._tail import Totals, tail_totals
-from ._time import format_time, parse_time
-from ._verify import Verified, verify
-from ._zone import check_zone, report_zone
+TYPE_CHECKING = False  # as typing has it, without its import
+if TYPE_CHECKING:
+    from ._errors import (
+        AppendRefused,
+        AppendUnknown,
+        BudgetExceeded,
+        HomeError,
+        InputRefused,
+        JournalDamaged,
+        KeledgerError,
+        NotFound,
+        UsageError,
+    )
+    from ._home import Home
+    from ._ledger import Ledger, Recorded
+    from ._library import LibraryCall
+    from ._line import NewEvent
+    from ._merge import Merged, MergeRefused
+    from ._money import pico_to_usd, usd_to_pico
+    from ._reader import Chunk, Position, Scan, scan_journal
+    from ._schema import json_schema
+    from ._segment import Finding
+    from ._tail import Totals, tail_totals
+    from ._time import format_time, parse_time
+    from ._verify import Verified, verify
+    from ._zone import check_zone, report_zone
 
 __all__ = [
     "AppendRefused",
@@ -68,12 +72,34 @@ __all__ = [
     "verify",
 ]
 
+_MODULES = {
+    "_errors": (
+        "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",
+        "KeledgerError", "NotFound", "UsageError",
+    ),
+    "_home": ("Home",),
+    "_ledger": ("Ledger", "Recorded"),
+    "_library": ("LibraryCall",),
+    "_line": ("NewEvent",),
+    "_merge": ("MergeRefused", "Merged"),
+    "_money": ("pico_to_usd", "usd_to_pico"),
+    "_reader": ("Chunk", "Position", "Scan", "scan_journal"),
+    "_schema": ("json_schema",),
+    "_segment": ("Finding",),
+    "_tail": ("Totals", "tail_totals"),
+    "_time": ("format_time", "parse_time"),
+    "_verify": ("Verified", "verify"),
+    "_zone": ("check_zone", "report_zone"),
+}  # fmt: skip
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
-def json_schema(event_type: str | None = None) -> dict[str, Any]:
-    """JSON Schema of one event type's line, or of all that this release writes.
 
-    Imports the pydantic models, which nothing else here needs.  Raises UsageError for a type that has no model.
-    """
-    from ._schema import json_schema as schema
+def __getattr__(name: str) -> object:
+    module = _PLACES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-    return schema(event_type)
+    found: object = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = found
+    return found

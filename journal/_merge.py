@@ -78,6 +78,7 @@ def merge(
     staging = home.path / f"merge-{os.getpid()}-{os.urandom(4).hex()}"
     with appender.locked():
         appender.writer()  # a home without one gets it now, so that merge.completed has a place
+    _remove_staging_of_the_dead(home)
     pieces = _plan(home, source, theirs, scan_journal(home))
     if not pieces:
         return Merged()
@@ -98,6 +99,14 @@ def merge(
             return _complete(home, appender, pieces, theirs, books, actor, reason)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_staging_of_the_dead(home: Home) -> None:
+    """What a killed merge left beside the journal; what it had linked into place stays there."""
+    for folder in home.path.glob("merge-*-*"):
+        process = folder.name.split("-")[1]
+        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plan(home: Home, source: Home, theirs: Scan, ours: Scan) -> list[_Piece]:
@@ -256,6 +265,5 @@ def _complete(
         data["reason"] = reason
     check_data("merge.completed", data)
     appender.append_locked([NewEvent.of("merge.completed", new_id(), data)])
-    appender.disk.remove(home.merging)
     lines = sum(1 for piece in pieces for _ in iter_lines(piece.source, piece.start, piece.end))
     return Merged({writer: theirs.positions[writer].seq for writer in writers}, lines, books)

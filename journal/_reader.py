@@ -190,8 +190,11 @@ class _WriterScan:
         first = since.segment if since else 1
         for number in range(first, max(paths, default=0)):
             if number not in paths:
-                folder = self.home.journal / self.writer
-                self._note("segment_missing", folder / f"{number:08d}.jsonl", "the file is missing")
+                path = self.home.journal / self.writer / f"{number:08d}.jsonl"
+                if path.with_name(f"{path.name}.zst").exists():
+                    self._note("segment_packed", path, "it is packed as .zst, which this release cannot read")
+                else:
+                    self._note("segment_missing", path, "the file is missing")
 
     def _tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
         """Report bytes after the last line, unless an appender has completed them by now."""

@@ -73,9 +73,7 @@ def tail_totals(home: Home | str | os.PathLike[str], *, run: str, timezone: str 
             target = event["data"]["call_id"]
             if target not in voided or order > voided[target][0]:
                 voided[target] = (order, event["type"] == "call.voided")
-    counted = {
-        call_id: call for call_id, (_, call) in calls.items() if not voided.get(call_id, (None, False))[1]
-    }
+    counted = {call_id: call for call_id, (_, call) in calls.items() if not voided.get(call_id, (None, False))[1]}
     shadowed = _shadowed({call_id: call for call_id, (_, call) in calls.items()})
     of_run, of_today = Totals(), Totals()
     for call_id in counted.keys() - shadowed:

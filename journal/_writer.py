@@ -76,6 +76,7 @@ class Appender:
         self.disk = disk or Disk()
         self.program = program
         self._merging = str(home.merging)
+        self._above_merged = False
         self._lock = HomeLock(home, self.disk)
         self._identity: WriterIdentity | None = None
         self._tail: _Tail | None = None
@@ -128,7 +129,14 @@ class Appender:
                 batch, size = [], 0
             batch.append(event)
             size += length
-        return done + self._append_batch(batch)
+        done += self._append_batch(batch)
+        if self._above_merged:
+            # The marker stands only while a merge holds the lock, or after one died with it.  From here on this
+            # writer's own end has a tick above all that was merged.
+            with contextlib.suppress(OSError):
+                self.disk.remove(self.home.merging)
+            self._above_merged = False
+        return done
 
     def _look(self) -> None:
         try:
@@ -324,6 +332,7 @@ class Appender:
     def _raise_tick(self) -> None:
         tail, _ = self._opened()
         tail.tick = max(tail.tick, highest_tick(self.home))
+        self._above_merged = True
 
     def _opened(self) -> tuple[_Tail, WriterIdentity]:
         if self._tail is None or self._identity is None:

@@ -266,7 +266,8 @@ def _terminal_is_ours() -> bool:
 
 
 def _open_ledger(home: str) -> Recorder:
-    from keledger.journal import Ledger
+    # With what the closing line needs: now it is loaded while the command goes on, later somebody would wait.
+    from keledger.journal import Ledger, tail_totals  # noqa: F401
 
     return Ledger.open(home)
 

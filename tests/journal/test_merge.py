@@ -180,6 +180,7 @@ def test_a_merge_that_is_killed_anywhere_can_be_run_again(tmp_path: Path, other:
         assert next(event for event in events(home) if event["tick"] == after)["data"] == {"text": "after"}, at
         merge(home, other.path, appender=Appender(home), actor="test")
         assert len(calls(home)) == 3, at
+        assert {path.name for path in home.path.iterdir()} <= {"journal", "lock", "prices", "writer.json"}, at
         assert not verify(home).damaged, (at, verify(home).findings)
     else:
         pytest.fail("the merge never ran through")
