@@ -134,12 +134,23 @@ class AttributeResolver:
         flags: Mapping[str, Any] | None = None,
         environment: Mapping[str, object] | None = None,
         folder: str | None = None,
+        live: bool = False,
     ) -> dict[str, Any]:
-        """The attributes of one call.  Tags of all places are joined, the stronger place's value of a key stands."""
+        """The attributes of one call.  Tags of all places are joined, the stronger place's value of a key stands.
+
+        A ``keledger.toml`` that cannot be read raises HomeError; for a *live* call it is passed over, and named
+        under ``unreadable``.
+        """
+        found: dict[str, Any] = {}
         variables = from_environment(self.environment if environment is None else environment)
         folder = folder or os.getcwd()
-        places = (call, flags or {}, variables, from_folder(folder), self._defaults)
-        found: dict[str, Any] = {}
+        try:
+            of_folder = from_folder(folder)
+        except HomeError:
+            if not live:
+                raise
+            of_folder, found["unreadable"] = {}, PROJECT_FILE
+        places = (call, flags or {}, variables, of_folder, self._defaults)
         tags: dict[str, Any] = {}
         for place in places:
             for name in NAMES:

@@ -81,6 +81,8 @@ def build_call(
     ``input_sha256`` is made over (the given fields, where absent).  Raises InputRefused unless *live*.
     """
     clean = Cleaner(live=live)
+    if "unreadable" in attributes:
+        clean.repaired.append(f"unreadable:{attributes['unreadable']}")
     provider = clean.text("provider", fields.get("provider"))
     model = clean.text("model", fields.get("model"))
     if not live and not (provider and model):

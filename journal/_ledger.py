@@ -207,7 +207,7 @@ class Ledger:
         environment: Mapping[str, object] | None = None,
         folder: str | None = None,
     ) -> BuiltCall:
-        resolved = self._attributes.resolve(attributes, flags=flags, environment=environment, folder=folder)
+        resolved = self._attributes.resolve(attributes, flags=flags, environment=environment, folder=folder, live=live)
         return build_call(
             fields,
             resolved,

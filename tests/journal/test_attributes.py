@@ -83,3 +83,18 @@ def test_pseudonyms_need_the_key_to_be_linked(home: Home) -> None:
         ledger.record(**call(user="ada"))
     assert calls(home)[-1]["data"]["user"] not in names
     assert all(event["data"]["os_user"].startswith("u-") for event in calls(home))
+
+
+def test_a_broken_project_file_stops_a_record_but_not_a_live_call(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keledger.toml").write_text("project = ")
+    with Ledger.open(home.path) as ledger:
+        with pytest.raises(HomeError, match=r"keledger\.toml cannot be read"):
+            ledger.record(**call())
+        with ledger.call(provider="openai", model="gpt-5-mini") as live:
+            live.complete(USAGE)
+    (event,) = calls(home)
+    assert event["data"]["repaired"] == ["unreadable:keledger.toml"]
+    assert event["data"]["project"] == tmp_path.name
