@@ -10,6 +10,9 @@ from ._errors import UsageError
 from ._home import Home
 
 
+_NAMES_OF_UTC = {"Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"}
+
+
 def report_zone(home: Home) -> str:
     """``KELEDGER_TZ``, else ``timezone`` of the home's config.toml, else the machine's own zone, else UTC."""
     given = os.environ.get("KELEDGER_TZ")
@@ -35,6 +38,8 @@ def _machine_zone() -> str:
     if not name:
         target = os.path.realpath("/etc/localtime")
         name = target.partition("/zoneinfo/")[2].removeprefix("posix/")
+    if name in _NAMES_OF_UTC:
+        return "UTC"
     try:
         return check_zone(name, "TZ") if name else "UTC"
     except UsageError:

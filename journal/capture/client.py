@@ -209,6 +209,7 @@ class Call:
         self._started = time.monotonic()
         self._given = (handler, data, label)
         self._begin: dict[str, Any] | None = None
+        self._end: dict[str, Any] | None = None
 
     def begin(self) -> None:
         """Tell of the call before its request leaves.  Raises CallRefused where keledger says no."""
@@ -240,10 +241,11 @@ class Call:
         if never_left(exchange, error):
             self._withdraw()
             return
-        end = end_facts(exchange, answer, error)
-        end["duration_ms"] = int((time.monotonic() - self._started) * 1000)
-        if not line.end(self._begin, end):
-            kept = keep(self._begin, end)
+        if self._end is None:  # made once: the same call told twice must be the same, to the letter
+            duration_ms = int((time.monotonic() - self._started) * 1000)
+            self._end = {**end_facts(exchange, answer, error), "duration_ms": duration_ms}
+        if not line.end(self._begin, self._end):
+            kept = keep(self._begin, self._end)
             if kept is not None:
                 say(f"a call could not be journaled and waits in {kept}")
 
