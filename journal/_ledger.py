@@ -23,10 +23,10 @@ from ._library import LibraryCall
 from ._line import NewEvent
 from ._merge import Merged, merge
 from ._spool import Spool
-from ._validate import check_data
+from ._validate import check_data, prepare_check
 from ._writer import Appender
 from .prices import Book, PriceStore
-from .usage import token_totals
+from .usage import CONTEXT_FIELDS, pricing_context, token_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,8 @@ class Ledger:
             self._append([event])
         except (KeledgerError, OSError) as error:
             self._spool.keep(begin, end)
-            return Recorded(str(begin["id"]), "unknown", "unknown", None, 0, 0, journaled=False, problem=str(error))
+            problem = f"{self.home.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            return Recorded(str(begin["id"]), "unknown", "unknown", None, 0, 0, journaled=False, problem=problem)
         return _recorded(event)
 
     def bring_in_spooled(self) -> int:
@@ -160,6 +161,15 @@ class Ledger:
                 self._spool.remove(path)
                 count += 1
         return count
+
+    def prepare(self) -> None:
+        """Load what the first call will need, while nobody waits for it.  Nothing is made for a new home."""
+        for event_type in ("call.completed", "call.failed"):
+            prepare_check(event_type)
+        with contextlib.suppress(KeledgerError, OSError):  # told when a call needs it
+            adopted = adopted_book(self.home, self._disk)
+            if adopted is not None:
+                self._store.load_book(adopted)
 
     def void(self, call_id: str, reason: str) -> str:
         """Take a call out of every report, for a stated reason; returns the event's id.  The call stays journaled."""
@@ -220,7 +230,9 @@ class Ledger:
 
     def _watched_event(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> NewEvent:
         ended: Mapping[str, Any] = end if end is not None else {"status": "unknown", "error_type": "ClientDied"}
-        context = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
+        # What was answered stands above what was asked for, also where it says that the standard price holds.
+        told = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
+        context = {name: told[name] for name in told.keys() - CONTEXT_FIELDS} | pricing_context(told)
         built = self._build(
             {**begin, **ended, "pricing_context": context},
             begin.get("attributes") or {},

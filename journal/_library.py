@@ -71,7 +71,7 @@ class LibraryCall:
             "response_id": facts.response_id,
             "response_model": facts.response_model,
             "finish_reason": facts.finish_reason,
-            "pricing_context": dict(facts.pricing_context),
+            "pricing_context": _answered_context(response) or dict(facts.pricing_context),
             "status": "ok",
         }
         self._end = {key: value for key, value in {**end, **fields}.items() if value is not None}
@@ -101,6 +101,12 @@ def _failure(error: BaseException | None) -> dict[str, Any]:
     if isinstance(status, int) and not isinstance(status, bool):
         end |= {"status": "error", "http_status": status}
     return end
+
+
+def _answered_context(response: object) -> dict[str, str]:
+    """The service tier that a whole response names, in the provider's word: it may say that the standard one held."""
+    named = response.get("service_tier") if isinstance(response, Mapping) else getattr(response, "service_tier", None)
+    return {"service_tier": named} if isinstance(named, str) else {}
 
 
 def _requested_context(request: object) -> dict[str, str]:

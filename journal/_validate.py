@@ -34,6 +34,11 @@ def check_data(event_type: str, data: dict[str, Any]) -> None:
         raise InputRefused(f"{place}: {first['msg']}") from None
 
 
+def prepare_check(event_type: str) -> None:
+    """Load what :func:`check_data` needs for a type."""
+    _validator(event_type)
+
+
 def writes(event_type: str) -> bool:
     """Whether this release has a model for the type."""
     return event_type in _schemas()

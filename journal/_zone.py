@@ -9,7 +9,6 @@ from ._attributes import read_toml
 from ._errors import UsageError
 from ._home import Home
 
-
 _NAMES_OF_UTC = {"Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"}
 
 

@@ -6,8 +6,7 @@ used, so that ``keledger run`` starts its child before anything heavy is loaded.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
     from keledger.journal import BudgetExceeded as BudgetExceeded
     from keledger.journal import Ledger as Ledger
@@ -16,8 +15,8 @@ __version__ = "0.1.0"
 __all__ = ["BudgetExceeded", "Ledger", "__version__"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
+def __getattr__(name: str) -> object:
+    if name in ("BudgetExceeded", "Ledger"):
         import keledger.journal
 
         return getattr(keledger.journal, name)

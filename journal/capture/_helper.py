@@ -39,4 +39,6 @@ def say(sentence: str) -> None:
 def _open_ledger() -> Recorder:
     from keledger.journal import Ledger
 
-    return Ledger.open()
+    ledger = Ledger.open()
+    ledger.prepare()
+    return ledger

@@ -269,7 +269,9 @@ def _open_ledger(home: str) -> Recorder:
     # With what the closing line needs: now it is loaded while the command goes on, later somebody would wait.
     from keledger.journal import Ledger, tail_totals  # noqa: F401
 
-    return Ledger.open(home)
+    ledger = Ledger.open(home)
+    ledger.prepare()
+    return ledger
 
 
 def _drain(server: CallServer) -> None:

@@ -154,9 +154,7 @@ class Book:
             return _Prices(None, [])
         matched = matches[0].told()
         found = [
-            (layer.cells(match.provider, match.model), match.by_fallback)
-            for layer in self._layers
-            for match in matches
+            (layer.cells(match.provider, match.model), match.by_fallback) for layer in self._layers for match in matches
         ]
         # A maker's terms for batches and tiers are not those of who resells its models: only standard prices are.
         offered = {cell.context for cells, by_fallback in found for cell in cells if not by_fallback}
@@ -202,10 +200,7 @@ def _by_time(cells: Sequence[Cell]) -> _Source:
     """Cells by the spans between all their boundaries; within a span the higher tiers first."""
     starts_us = sorted({instant for cell in cells for instant in (cell.valid_from_us, cell.valid_to_us)})
     by_tier = sorted(cells, key=lambda cell: -cell.input_over)
-    spans = [
-        tuple(cell for cell in by_tier if cell.valid_from_us <= start < cell.valid_to_us)
-        for start in starts_us
-    ]
+    spans = [tuple(cell for cell in by_tier if cell.valid_from_us <= start < cell.valid_to_us) for start in starts_us]
     return _Source(starts_us, spans)
 
 

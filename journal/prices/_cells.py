@@ -95,9 +95,7 @@ def read_cell(raw: Mapping[str, Any]) -> Cell:
     """
     if not raw.keys() <= _KNOWN_KEYS:
         unknown = ", ".join(sorted(raw.keys() - _KNOWN_KEYS))
-        raise InputRefused(
-            f"a price cell has {unknown}, which this release cannot read: use a newer keledger"
-        )
+        raise InputRefused(f"a price cell has {unknown}, which this release cannot read: use a newer keledger")
     minute_from, minute_to = raw.get("minutes", (0, DAY_MINUTES))
     return Cell(
         raw["provider"],
@@ -157,9 +155,7 @@ def _parse_header(line: str) -> LayerHeader:
     raw = _object(line)
     if raw.get("keledger_layer") != 1:
         raise InputRefused('a price layer begins with a line {"keledger_layer":1,…}: this one does not')
-    _require(
-        raw.keys() == set(_HEADER_KEYS), f"the header of a price layer has just {', '.join(_HEADER_KEYS)}"
-    )
+    _require(raw.keys() == set(_HEADER_KEYS), f"the header of a price layer has just {', '.join(_HEADER_KEYS)}")
     header = LayerHeader(raw["kind"], raw["name"], raw["source"], raw["date"])
     _require(header.kind in KINDS, f"kind {header.kind!r} is none of {', '.join(KINDS)}")
     _require(_is_name(header.name), f"name is text of 1 to {NAME_BYTES_MAX} bytes")
@@ -186,9 +182,7 @@ def _parse_cell(line: str) -> Cell:
     _require(all(a < b for a, b in pairwise(keys)), f"the keys of context {context!r} are not in order")
     for key in ("valid_from", "valid_to"):
         value = raw.get(key, "2026-01-01T00:00:00.000000Z")
-        _require(
-            isinstance(value, str) and _TIME.fullmatch(value) is not None, f"{key} {value!r} is no UTC time"
-        )
+        _require(isinstance(value, str) and _TIME.fullmatch(value) is not None, f"{key} {value!r} is no UTC time")
     _check_conditions(raw)
     _check_prices(raw["usd_per_million"])
     for key in ("source", "carried_from"):

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
-
 from keledger.journal._errors import JournalDamaged
 
 from ._cells import NAME_BYTES_MAX
@@ -90,9 +89,7 @@ class Names:
                     return found._replace(rule=f"{found.rule}, without {prefix}") if prefix else found
         return None
 
-    def split_context(
-        self, provider: str, context: Mapping[str, str]
-    ) -> tuple[dict[str, str], dict[str, str]]:
+    def split_context(self, provider: str, context: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """The pricing context of a call to *provider* (its id) in two: what a price must and what it may be for.
 
         The first holds the values that change a price; where the list has no price for them, the call has none.  The
@@ -113,9 +110,7 @@ class Names:
 
     def _changes_price(self, provider: str, key: str, value: str) -> bool:
         return any(
-            rule["key"] == key
-            and provider in rule.get("providers", (provider,))
-            and value not in rule["neutral"]
+            rule["key"] == key and provider in rule.get("providers", (provider,)) and value not in rule["neutral"]
             for rule in self._contexts
         )
 
@@ -136,9 +131,7 @@ class Names:
         for maker in own.fallbacks:
             found = self._look_up(self._provider(maker), name)
             if found is not None:
-                return Match(
-                    maker, found[0], f"{found[1]}, which {provider} has from {maker}", by_fallback=True
-                )
+                return Match(maker, found[0], f"{found[1]}, which {provider} has from {maker}", by_fallback=True)
         return None
 
     def _look_up(self, names: _ProviderNames, name: str) -> tuple[str, str] | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orjson
-
 from keledger.journal._errors import JournalDamaged, NotFound
 
 from ._book import Book
@@ -89,9 +88,7 @@ class PriceStore:
         """A book with its layers and names, read and checked once."""
         book = self._books.get(sha256)
         if book is None:
-            *layers, names = [
-                (self.read(file), str(self._folder / file)) for file in self.load_manifest(sha256).files
-            ]
+            *layers, names = [(self.read(file), str(self._folder / file)) for file in self.load_manifest(sha256).files]
             book = Book(sha256, [Layer(*layer) for layer in layers], Names(*names))
             self._books[sha256] = book
         return book

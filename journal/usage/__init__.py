@@ -15,9 +15,11 @@ from ._formats import detect_format
 from ._providers import provider_name
 from ._response import extract_response
 from ._types import Bucket, Normalized, ResponseFacts, TokenTotals
+from ._v1_reading import CONTEXT_FIELDS, pricing_context
 
 __all__ = [
     "BUCKETS",
+    "CONTEXT_FIELDS",
     "NORMALIZER_VERSION",
     "USAGE_FORMATS",
     "Bucket",
@@ -27,6 +29,7 @@ __all__ = [
     "detect_format",
     "extract_response",
     "normalize",
+    "pricing_context",
     "provider_name",
     "token_totals",
 ]
@@ -36,9 +39,7 @@ NORMALIZER_VERSION = 1
 
 # Every released version stays: a reprice counts a call again only where its version is not the newest,
 # and a replay must be able to tell what an old one said.
-_VERSIONS: Mapping[int, Callable[[Mapping[str, object], str], Normalized]] = MappingProxyType(
-    {1: _v1.normalize}
-)
+_VERSIONS: Mapping[int, Callable[[Mapping[str, object], str], Normalized]] = MappingProxyType({1: _v1.normalize})
 
 # The formats the newest version reads.
 USAGE_FORMATS: frozenset[str] = frozenset(_v1.FORMATS)
@@ -47,9 +48,7 @@ USAGE_FORMATS: frozenset[str] = frozenset(_v1.FORMATS)
 BUCKETS: Mapping[str, Bucket]
 
 
-def normalize(
-    usage_raw: Mapping[str, object], usage_format: str, *, version: int = NORMALIZER_VERSION
-) -> Normalized:
+def normalize(usage_raw: Mapping[str, object], usage_format: str, *, version: int = NORMALIZER_VERSION) -> Normalized:
     """Turn a provider's usage object into buckets that do not overlap.
 
     ``usage_raw`` is the object as the provider sent it, parsed from JSON; ``usage_format`` one of

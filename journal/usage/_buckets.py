@@ -26,10 +26,7 @@ def load_buckets() -> Mapping[str, Bucket]:
 
     text = Path(keledger.data.__path__[0], "buckets.toml").read_text(encoding="utf-8")
     return MappingProxyType(
-        {
-            name: Bucket(name, row["unit"], row["side"], row["modality"])
-            for name, row in tomllib.loads(text).items()
-        }
+        {name: Bucket(name, row["unit"], row["side"], row["modality"]) for name, row in tomllib.loads(text).items()}
     )
 
 

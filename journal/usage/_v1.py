@@ -58,9 +58,7 @@ def _openai_chat(tally: Tally, raw: Mapping[str, object], *, reasoning_apart: bo
     answer = tally.whole(raw, "completion_tokens") or 0
     total = tally.count(raw, "total_tokens")
     reasoning = tally.count(raw, "completion_tokens_details.reasoning_tokens", "reasoning_tokens")
-    output = tally.output_whole(
-        answer, reasoning, None if total is None else total - prompt, apart=reasoning_apart
-    )
+    output = tally.output_whole(answer, reasoning, None if total is None else total - prompt, apart=reasoning_apart)
     cache_read = hit
     if cache_read is None:
         cache_read = tally.count(
@@ -222,9 +220,7 @@ def _gemini_generate_content(tally: Tally, raw: Mapping[str, object]) -> None:
     total = tally.count(raw, "totalTokenCount", "total_token_count")
     output = tally.output_whole(answer or 0, thoughts, None if total is None else total - whole, apart=True)
     made = _modalities(tally, raw, "candidatesTokensDetails", "candidates_tokens_details")
-    tally.add_output(
-        output, reasoning=thoughts, audio=made["audio"], image=made["image"], video=made["video"]
-    )
+    tally.add_output(output, reasoning=thoughts, audio=made["audio"], image=made["image"], video=made["video"])
     tally.check_total(total, whole + output)
 
 

@@ -135,9 +135,7 @@ class Tally:
             rest -= part
         self.add("output_text", rest)
 
-    def output_whole(
-        self, answer: int, reasoning: int | None, beside_input: int | None, *, apart: bool
-    ) -> int:
+    def output_whole(self, answer: int, reasoning: int | None, beside_input: int | None, *, apart: bool) -> int:
         """Return the output count with reasoning in it.
 
         ``apart`` says whether this provider's documents count reasoning beside the answer instead of in
@@ -252,6 +250,10 @@ _TRAFFIC_TIERS = {
 }
 
 MAX_LABEL_LENGTH = 64
+
+
+CONTEXT_FIELDS = frozenset(("service_tier", "serviceTier", "traffic_type", "trafficType", "speed", "inference_geo"))
+"""The fields that :func:`pricing_context` reads."""
 
 
 def pricing_context(raw: Mapping[str, object]) -> dict[str, str]:

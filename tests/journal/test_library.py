@@ -119,6 +119,14 @@ def test_the_service_tier_of_the_answer_stands_above_the_asked_one(ledger: Ledge
     assert data["cost"]["total_usd"] == "0.0002575"  # half of the standard price
 
 
+def test_an_answer_at_the_standard_tier_takes_back_the_asked_one(ledger: Ledger, home: Home) -> None:
+    with ledger.call(provider="openai", model="gpt-5-mini", request={"service_tier": "flex"}) as call:
+        call.complete({"service_tier": "default", "usage": USAGE})
+    data = _only(home)
+    assert "pricing_context" not in data
+    assert data["cost"]["total_usd"] == "0.000515"
+
+
 def test_threads_record_at_once(ledger: Ledger, home: Home) -> None:
     def make() -> None:
         for _ in range(20):

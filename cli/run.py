@@ -1,0 +1,174 @@
+"""``keledger run``: the launcher's command line and its closing line.
+
+Its arguments are taken apart by hand, for click alone takes longer to import than the launcher may cost.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # as typing has it, without its import
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keledger.journal import Totals
+    from keledger.journal.capture import Outcome
+
+HELP = """\
+Usage: keledger [--home DIR] run [OPTIONS] [--] COMMAND [ARGUMENT]...
+
+Run a command and journal every model call that KePrompt makes in it, in the
+scripts and tools it starts as well.  The command's output and exit status stay
+its own; at the end one line on stderr says what its calls took and cost.
+
+  keledger run -- keprompt chat new --prompt hello
+
+Options:
+  --project NAME      \\
+  --user NAME          |  Whose calls these are.  What the prompt itself says
+  --team NAME          |  stands above this, KELEDGER_PROJECT and the like,
+  --cost-center NAME  /   keledger.toml and config.toml below.
+  --tag KEY=VALUE     A tag of these calls; may be given again.
+  -q, --quiet         No closing line.
+  -h, --help          This text.
+
+Exit status: the command's own, 128+n where signal n ended it; 127 where it is
+not found, 126 where it cannot be executed, 2 where these options are wrong.
+"""
+
+ATTRIBUTES = {"--project": "project", "--user": "user", "--team": "team", "--cost-center": "cost_center"}
+
+
+class WrongUsage(Exception):
+    """The options make no sense; the message says how."""
+
+
+class Request:
+    """What was asked for on the command line."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.quiet = False
+        self.help = False
+        self.flags: dict[str, object] = {}
+        self.command: list[str] = []
+        self._take(list(arguments))
+
+    def _take(self, arguments: list[str]) -> None:
+        tags: dict[str, str] = {}
+        while arguments and not self.help:
+            argument = arguments.pop(0)
+            name, equals, value = argument.partition("=")
+            if argument == "--" or not argument.startswith("-"):
+                self.command = arguments if argument == "--" else [argument, *arguments]
+                break
+            if argument in ("-h", "--help"):
+                self.help = True
+            elif argument in ("-q", "--quiet"):
+                self.quiet = True
+            elif name == "--tag" or name in ATTRIBUTES:
+                if not equals and not arguments:
+                    raise WrongUsage(f"{name} needs a value")
+                value = value if equals else arguments.pop(0)
+                if name == "--tag":
+                    tags.update([_tag(value)])
+                else:
+                    self.flags[ATTRIBUTES[name]] = value
+            else:
+                raise WrongUsage(f"unknown option {name}; put -- in front of the command")
+        if not self.command and not self.help:
+            raise WrongUsage("no command given; try: keledger run -- keprompt chat new --prompt hello")
+        if tags:
+            self.flags["tags"] = tags
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    plain = key.replace("_", "").replace(".", "").replace("-", "")
+    well_formed = key[:1].isalpha() and plain.isalnum() and key.isascii() and key == key.lower()
+    if not equals or not well_formed or len(key) > 63:
+        raise WrongUsage(f"--tag {text}: give KEY=VALUE, the key of small letters, digits, and . _ - after the first")
+    return key, value
+
+
+def main(arguments: Sequence[str], home: str | None = None) -> int:
+    """Run ``keledger run`` with *arguments* and return its exit status.  *home* is the ``--home`` before it."""
+    try:
+        request = Request(arguments)
+    except WrongUsage as error:
+        say(f"{error} (keledger run --help)")
+        return 2
+    if request.help:
+        sys.stdout.write(HELP)
+        return 0
+    from keledger.journal.capture import CommandNotStarted, launch
+
+    try:
+        outcome = launch(request.command, home=home_folder(home), flags=request.flags, say=say)
+    except CommandNotStarted as error:
+        say(str(error))
+        return error.status
+    if not request.quiet:
+        _close(outcome)
+    return outcome.status
+
+
+def home_folder(given: str | None) -> str:
+    """The home as an absolute path: *given*, ``KELEDGER_HOME``, ``$XDG_DATA_HOME/keledger``, the default."""
+    chosen = given or os.environ.get("KELEDGER_HOME")
+    if not chosen:
+        data = os.environ.get("XDG_DATA_HOME", "")
+        chosen = (data if data.startswith("/") else "~/.local/share") + "/keledger"
+    return os.path.abspath(os.path.expanduser(chosen))
+
+
+def say(sentence: str) -> None:
+    """Write one line to stderr."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"keledger: {sentence}\n")
+        sys.stderr.flush()
+
+
+def _close(outcome: Outcome) -> None:
+    if outcome.recorded:
+        from keledger.journal import KeledgerError, tail_totals
+
+        try:
+            of_run, of_today = tail_totals(os.environ["KELEDGER_HOME"], run=outcome.run)
+        except (KeledgerError, OSError) as error:
+            say(f"{outcome.recorded} calls are journaled, but their cost cannot be read: {error}")
+        else:
+            say(closing_line(of_run, of_today, unsent=outcome.unsent, spooled=outcome.spooled))
+    elif outcome.spooled or outcome.unsent:
+        say(closing_line(None, None, unsent=outcome.unsent, spooled=outcome.spooled))
+
+
+def closing_line(of_run: Totals | None, of_today: Totals | None, *, unsent: int = 0, spooled: int = 0) -> str:
+    """One line on what a run took and cost: its calls and what is wrong with some, tokens, cost, today's cost."""
+    calls = of_run.calls if of_run else 0
+    remarks = [
+        f"{count:,} {what}"
+        for count, what in (
+            (of_run.failed_calls if of_run else 0, "failed"),
+            (of_run.unknown_calls if of_run else 0, "without an answer"),
+            (of_run.unpriced_calls if of_run else 0, "without a price"),
+            (spooled, "not journaled yet"),
+            (unsent, "never sent"),
+        )
+        if count
+    ]
+    line = f"{calls:,} call{'' if calls == 1 else 's'}"
+    if remarks:
+        line += f" ({', '.join(remarks)})"
+    if of_run is not None and of_today is not None:
+        tokens = f"{of_run.input_tokens:,} input + {of_run.output_tokens:,} output tokens"
+        line += f", {tokens}, {_cost(of_run)}; today {_cost(of_today)}"
+    return line
+
+
+def _cost(totals: Totals) -> str:
+    if totals.calls and totals.calls == totals.unpriced_calls + totals.unknown_calls:
+        return "cost unknown"
+    from decimal import Decimal
+
+    return f"${Decimal(totals.cost_usd):,.6f}"
