@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ._adoption import adopted_book
 from ._disk import Disk, write_new
 from ._home import Home
 from ._identity import input_sha256, new_id
@@ -11,25 +15,39 @@ from ._writer import Appender
 from .prices import BookManifest, PriceStore, shipped_book, shipped_manifest
 
 
-def adopt_shipped(home: Home, appender: Appender, store: PriceStore, adopted: str | None, actor: str) -> str:
-    """Adopt the shipped list where the home has no book, or one of an older date; returns the book to price by.
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """A book that is to be adopted with the next event, and the files that the home needs for it."""
 
-    The user's own and imported layers stay above it.
+    manifest: BookManifest
+    files: Mapping[str, bytes]
+
+
+def plan_adoption(store: PriceStore, adopted: str | None) -> Adoption | None:
+    """The shipped list, where the home has no book or one of an older date; None where it has what is newest.
+
+    The user's own and imported layers stay above it.  Nothing is written: whoever only checks calls leaves no trace.
     """
-    shipped = shipped_manifest()
-    manifest = shipped
+    shipped = manifest = shipped_manifest()
     if adopted is not None:
         present = store.load_manifest(adopted)
         if shipped.list_date <= present.list_date:
-            return adopted
+            return None
         kept = tuple(layer for layer in present.layers if layer.kind != "list")
         manifest = BookManifest((*kept, *shipped.layers), shipped.names)
     _, files = shipped_book()
+    return Adoption(manifest, {**files, manifest.sha256: manifest.content})
+
+
+def adopt(home: Home, appender: Appender, adoption: Adoption, actor: str) -> None:
+    """Write the book's files and the event that names it, unless another process has just done so."""
     with appender.locked():
-        for sha256, content in {**files, manifest.sha256: manifest.content}.items():
+        if adopted_book(home, appender.disk) == adoption.manifest.sha256:
+            return
+        appender.writer()  # makes the home's folders
+        for sha256, content in adoption.files.items():
             keep_price_file(home, appender.disk, sha256, content)
-        appender.append_locked([_adopted_event(manifest, actor)])
-    return manifest.sha256
+        appender.append_locked([_adopted_event(adoption.manifest, actor)])
 
 
 def keep_price_file(home: Home, disk: Disk, sha256: str, content: bytes) -> None:

@@ -41,7 +41,7 @@ def adopted_book(home: Home, disk: Disk) -> str | None:
             book = found or book
             unsaved += end - start
             positions[writer] = [number, end]
-    if unsaved > _SAVE_EVERY_BYTES or book != state.get("book"):
+    if book is not None and unsaved > _SAVE_EVERY_BYTES:
         with contextlib.suppress(OSError):  # only a cache
             disk.make_folder(cache.parent)
             write_new(disk, cache, json.dumps({"book": book, "positions": positions}).encode())

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from ._adopting import adopt_shipped
+from ._adopting import Adoption, adopt, plan_adoption
 from ._adoption import adopted_book
 from ._attributes import NAMES, AttributeResolver
 from ._calls import BuiltCall, build_call, check_field_names
 from ._cleaning import json_kind
 from ._disk import Disk
-from ._errors import InputRefused, KeledgerError
+from ._errors import HomeError, InputRefused, KeledgerError
 from ._home import Home
 from ._identity import id_of_key, input_sha256, new_id
 from ._library import LibraryCall
@@ -56,6 +56,7 @@ class Ledger:
         self._store = PriceStore(home.prices)
         self._book: Book | None = None
         self._book_as_of = -1
+        self._adoption: Adoption | None = None
         self.environment = self._attributes.environment
         """The ``KELEDGER_*`` variables that say whose calls these are, as of opening."""
         self.run = os.environ.get("KELEDGER_RUN") or new_id()
@@ -186,10 +187,6 @@ class Ledger:
         """
         return merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
 
-    def adopt_shipped_prices(self) -> str:
-        """Make sure that the home has a price book; returns its SHA-256."""
-        return self._current_book().sha256
-
     def _administer(self, event_type: str, fields: dict[str, Any], reason: str) -> str:
         if not reason.strip():
             raise InputRefused("a reason is missing: say why, it is kept for whoever reads the journal later")
@@ -247,20 +244,31 @@ class Ledger:
         return NewEvent.of(built.type, str(begin["id"]), built.data)
 
     def _append(self, events: Sequence[NewEvent]) -> None:
+        if self._adoption is not None:
+            adopt(self.home, self._appender, self._adoption, self._attributes.os_user)
+            self._adoption = None
         self._appender.append(events)
         if self._spool.is_waiting():
             self.bring_in_spooled()
 
     def _current_book(self) -> Book:
-        """The home's adopted book, looked up again when another process may have adopted one."""
+        """The home's book, looked up again when another process may have adopted one.
+
+        Where the shipped list is to be adopted, that is done with the next event that is appended, and not before.
+        """
         seen = self._appender.adoptions_seen
-        if self._book is None or self._book_as_of != seen:
+        if self._book is None or (self._book_as_of != seen and self._adoption is None):
             adopted = adopted_book(self.home, self._disk)
-            if adopted is None or self._book is None:
-                adopted = adopt_shipped(self.home, self._appender, self._store, adopted, self._attributes.os_user)
-            if self._book is None or self._book.sha256 != adopted:
+            if self._book is None:
+                self._adoption = plan_adoption(self._store, adopted)
+            if self._adoption is not None:
+                adopted = self._adoption.manifest.sha256
+                self._store.hold(self._adoption.files)
+            if adopted is not None and (self._book is None or self._book.sha256 != adopted):
                 self._book = self._store.load_book(adopted)
-            self._book_as_of = self._appender.adoptions_seen
+            self._book_as_of = seen
+        if self._book is None:
+            raise HomeError(f"{self.home.path} names no price book any more: run keledger verify")
         return self._book
 
 

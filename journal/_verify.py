@@ -74,36 +74,38 @@ class _Pass:
 
     def run(self) -> None:
         done, total = 0, sum(chunk.end - chunk.start for chunk in self.scan.chunks)
-        writer, seq, tick = "", 0, 0
+        writer, tick = "", 0
         for chunk in self.scan.chunks:
-            if chunk.writer != writer:
-                writer, seq, tick = chunk.writer, 0, 0
+            # A chunk that is not a writer's first follows damage, told already, or a segment, chained by its hash.
+            expected = 1 if chunk.writer != writer else None
+            writer, tick = chunk.writer, 0 if chunk.writer != writer else tick
             for offset, line in _with_offsets(chunk):
-                seq, tick = self._line(chunk, offset, line, seq, tick)
+                expected, tick = self._line(chunk, offset, line, expected, tick)
             done += chunk.end - chunk.start
             if self.on_progress is not None:
                 self.on_progress(done, total)
         self._positions()
         self._prices()
 
-    def _line(self, chunk: Chunk, offset: int, line: bytes, seq: int, tick: int) -> tuple[int, int]:
+    def _line(self, chunk: Chunk, offset: int, line: bytes, expected: int | None, tick: int) -> tuple[int | None, int]:
+        """Check one line; returns the sequence number that is to follow, and the line's tick."""
         self.result.lines += 1
         try:
             event = orjson.loads(line)
         except ValueError:
             self._found("line_unreadable", chunk.path, offset, "its hash fits, but it is no JSON object")
-            return seq + 1, tick
+            return None, tick
         if not isinstance(event, dict) or tuple(event) != _ENVELOPE or event["source"] != f"/keledger/{chunk.writer}":
             self._found("envelope_wrong", chunk.path, offset, "it is no event of this writer")
-            return seq + 1, tick
-        if event["seq"] != seq + 1 and seq + 1:
-            self._found("sequence_broken", chunk.path, offset, f"seq {seq + 1} was to follow, it says {event['seq']}")
+            return None, tick
+        if expected is not None and event["seq"] != expected:
+            self._found("sequence_broken", chunk.path, offset, f"seq {expected} was to follow, it says {event['seq']}")
         if event["tick"] <= tick:
             self._found("tick_backwards", chunk.path, offset, f"tick {event['tick']} follows {tick}")
         if len(line) > limits.LINE_BYTES_MAX:
             self._found("line_too_long", chunk.path, offset, f"it is {len(line)} bytes long")
         self._content(chunk, offset, event)
-        return event["seq"], event["tick"]
+        return event["seq"] + 1, event["tick"]
 
     def _content(self, chunk: Chunk, offset: int, event: dict[str, Any]) -> None:
         event_type, data = event["type"], event["data"]

@@ -18,9 +18,12 @@ def main() -> int:
         from keledger.cli.run import main as run
 
         leave(run(rest[1:], home))
-    from keledger.cli.main import main as command
+    try:
+        from keledger.cli.main import main as command
 
-    return command()
+        return command()
+    except KeyboardInterrupt:  # while all that was being imported
+        return 130
 
 
 def leading_home(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,6 +84,11 @@ class PriceStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._books: dict[str, Book] = {}
+        self._held: Mapping[str, bytes] = {}
+
+    def hold(self, files: Mapping[str, bytes]) -> None:
+        """Take files by their SHA-256 that *folder* does not have yet, as long as this object lives."""
+        self._held = files
 
     def load_book(self, sha256: str) -> Book:
         """A book with its layers and names, read and checked once."""
@@ -104,6 +110,8 @@ class PriceStore:
         """
         if _SHA256.fullmatch(sha256) is None:
             raise NotFound(f"{sha256!r} is no price file: its name is a SHA-256, 64 lower-case hex digits")
+        if sha256 in self._held:
+            return self._held[sha256]
         path = self._folder / sha256
         try:
             content = path.read_bytes()

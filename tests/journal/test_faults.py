@@ -6,7 +6,7 @@ import errno
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,12 @@ def _append_some(home: Home, disk: Disk, acknowledged: Callable[[str], None]) ->
                 break
 
 
+def _append_and_tell(home: Home, disk: Disk, descriptor: int) -> None:
+    """In a child: write the id of each acknowledged event to a pipe."""
+    _append_some(home, disk, lambda event_id: os.write(descriptor, event_id.encode()) and None)
+    os._exit(0)
+
+
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 2300)
@@ -108,8 +114,7 @@ def test_a_kill_at_every_call_loses_nothing_acknowledged(tmp_path: Path) -> None
         receive, send = os.pipe()
         child = os.fork()
         if child == 0:
-            _append_some(home, FaultyDisk(at, _kill), lambda event_id: os.write(send, event_id.encode()))
-            os._exit(0)
+            _append_and_tell(home, FaultyDisk(at, _kill), send)
         os.close(send)
         assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
         told = os.read(receive, 65536).decode()
@@ -246,11 +251,11 @@ def test_a_full_disk_refuses_and_harms_nothing(home: Home) -> None:
 
 
 @pytest.fixture
-def damaged_places(home: Home) -> Iterator[tuple[Home, bytes, Path]]:
+def damaged_places(home: Home) -> tuple[Home, bytes, Path]:
     appender = Appender(home)
     appender.append([note("one"), note("two"), note("three")])
     path = newest_segment(home)
-    yield home, path.read_bytes(), path
+    return home, path.read_bytes(), path
 
 
 def test_every_flipped_byte_is_found_and_stays_local(damaged_places: tuple[Home, bytes, Path]) -> None:

@@ -11,6 +11,9 @@ from keledger.journal import Home, InputRefused, Ledger, UsageError
 
 from .support import USAGE, calls
 
+ANTHROPIC_USAGE = {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 3}
+GEMINI_USAGE = {"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}
+
 
 class _HTTPError(Exception):
     def __init__(self, status: int) -> None:
@@ -29,10 +32,10 @@ def _only(home: Home) -> dict[str, Any]:
     [
         ("openai", "gpt-5-mini", {"id": "chatcmpl-1", "model": "gpt-5-mini-2025-08-07", "usage": USAGE}, (1000, 200)),
         ("openai", "gpt-5-mini", USAGE, (1000, 200)),
-        ("anthropic", "claude-haiku-4-5", {"id": "msg", "usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 3}}, (15, 3)),
-        ("gemini", "gemini-2.5-flash", {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 6}}, (9, 10)),
+        ("anthropic", "claude-haiku-4-5", {"id": "msg", "usage": ANTHROPIC_USAGE}, (15, 3)),
+        ("gemini", "gemini-2.5-flash", {"usageMetadata": GEMINI_USAGE}, (9, 10)),
     ],
-)  # fmt: skip
+)
 def test_a_response_or_its_usage_completes_a_call(
     ledger: Ledger, home: Home, provider: str, model: str, response: Any, tokens: tuple[int, int]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -10,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keledger.journal import Home, InputRefused, Ledger, usd_to_pico, verify
 from keledger.journal import _limits as limits
+from keledger.journal._adopting import Adoption, adopt
 from keledger.journal._time import format_time, now_us
+from keledger.journal._writer import Appender
+from keledger.journal.prices import (
+    BookManifest,
+    Cell,
+    LayerHeader,
+    LayerReference,
+    shipped_book,
+    shipped_manifest,
+    write_layer,
+)
 
 from .support import USAGE, call, calls, events, tree_bytes
 
@@ -103,6 +115,59 @@ def test_what_is_not_acceptable_is_refused_and_changes_nothing(
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
     assert tree_bytes(home.path) == before
+
+
+def test_a_refused_call_leaves_no_trace_in_a_new_home(ledger: Ledger, home: Home) -> None:
+    with pytest.raises(InputRefused):
+        ledger.record_many([call(), call(duration_ms=-1)])
+    assert not home.path.exists()
+    ledger.event_of(call())
+    assert not home.path.exists()
+
+
+def test_an_older_list_gives_way_to_the_shipped_one(ledger: Ledger, home: Home) -> None:
+    """The user's layer stays above it; the older list is not forgotten, for events name it."""
+    older = LayerHeader("list", "an older list", "a test", "2020-01-01")
+    mine = LayerHeader("user", "mine", "a test", "2020-01-01")
+    layers = {
+        "user": write_layer(mine, [Cell("openai", "my-model", "", {"input_uncached": "7"})]),
+        "list": write_layer(older, [Cell("openai", "gpt-5-mini", "", {"input_uncached": "9"})]),
+    }
+    files = {hashlib.sha256(content).hexdigest(): content for content in layers.values()}
+    manifest, shipped = shipped_book()
+    references = [
+        LayerReference(kind, header.name, hashlib.sha256(layers[kind]).hexdigest(), header.date)
+        for kind, header in (("user", mine), ("list", older))
+    ]
+    names = shipped_manifest().names
+    book = BookManifest(tuple(references), names)
+    adoption = Adoption(book, {**files, names: shipped[names], book.sha256: book.content})
+    adopt(home, Appender(home), adoption, "test")
+    ledger.record(**call(usage_raw=None, usage={"input_uncached": 1_000_000}))
+    ledger.record(**call(model="my-model", usage_raw=None, usage={"input_uncached": 1_000_000}))
+    assert [event["data"]["cost"]["total_usd"] for event in calls(home)] == ["0.25", "7"]
+    kinds = [
+        [layer["kind"] for layer in event["data"]["layers"]] for event in events(home) if "layers" in event["data"]
+    ]
+    assert kinds == [["user", "list"], ["user", "list", "list"]]
+    assert not verify(home).damaged
+    assert manifest
+
+
+def test_another_process_that_adopts_is_followed(ledger: Ledger, home: Home) -> None:
+    ledger.record(**call())
+    mine = write_layer(LayerHeader("user", "mine", "a test", "2026-01-01"), [
+        Cell("openai", "gpt-5-mini", "", {"input_uncached": "1"}),
+    ])  # fmt: skip
+    shipped = shipped_manifest()
+    reference = LayerReference("user", "mine", hashlib.sha256(mine).hexdigest(), "2026-01-01")
+    book = BookManifest((reference, *shipped.layers), shipped.names)
+    other = Appender(home)
+    adopt(home, other, Adoption(book, {reference.sha256: mine, book.sha256: book.content}), "test")
+    usage = {"input_uncached": 1_000_000}
+    ledger.record(**call(usage_raw=None, usage=usage))  # priced before its append sees the other's line
+    ledger.record(**call(usage_raw=None, usage=usage))
+    assert calls(home)[-1]["data"]["cost"]["total_usd"] == "1"
 
 
 def test_a_key_makes_recording_again_the_same_event(ledger: Ledger, home: Home) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from keledger.journal import Home, UsageError, check_zone, report_zone
 
 
@@ -37,5 +36,5 @@ def test_the_first_that_says_a_zone(
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "", "Europe"])
 def test_what_is_no_zone_is_named_with_its_place(name: str) -> None:
-    with pytest.raises(UsageError, match="config is wrong: .* is no time zone"):
+    with pytest.raises(UsageError, match=r"config is wrong: .* is no time zone"):
         check_zone(name, "config is wrong")

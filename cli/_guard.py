@@ -1,0 +1,73 @@
+"""What becomes of errors: one line on stderr and an exit status, whatever it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ._output import say
+
+INTERRUPTED = 128 + 2
+"""Ctrl-C, as shells tell it."""
+
+OUTPUT_GONE = 128 + 13
+"""Whoever read stdout left, as for a program that SIGPIPE ends."""
+
+DEBUG_VARIABLE = "KELEDGER_DEBUG"
+"""Where it is set, the traceback of every error is printed above its line."""
+
+
+def guarded(work: Callable[[], Any]) -> int:
+    """The exit status of *work*, 0 unless it returns one; what it raises becomes one line on stderr."""
+    try:
+        result = work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return output_gone()
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - a bug shall be one line as well, and say how to see more
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        return _explained(error)
+    return result if isinstance(result, int) else 0
+
+
+def _explained(error: Exception) -> int:
+    """Say what an error means to the user; returns the exit status."""
+    from keledger.journal import KeledgerError
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()  # a group without a command: the help itself
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx is not None else ""
+        say(error.format_message().rstrip(".") + hint)
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        say(error.format_message())
+        return error.exit_code
+    if isinstance(error, KeledgerError):
+        say(str(error))
+        return error.exit_status
+    if isinstance(error, OSError):
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        return 1
+    say(f"this is a bug in keledger: {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)")
+    return 1
+
+
+def output_gone() -> int:
+    """Let the interpreter's own last flush of stdout go nowhere instead of failing; returns the exit status."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return OUTPUT_GONE

@@ -1,0 +1,58 @@
+"""Writing what was found: tables or JSON to stdout, warnings to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from ._table import Table, printable, terminal_width, wrapped
+
+FINDINGS_SHOWN_MAX = 20
+"""More warnings than this under a table help nobody; ``keledger verify`` lists all."""
+
+
+def say(sentence: str) -> None:
+    """Write one line to stderr, whatever stands in the sentence."""
+    click.echo(f"keledger: {' '.join(printable_lines(sentence))}", err=True)
+
+
+def printable_lines(text: str) -> list[str]:
+    """The text's lines without what would steer a terminal, blank ones left out."""
+    return [printable(line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def write_json(value: Any) -> None:
+    """Write a JSON document and a line feed in UTF-8: indented on a terminal, in one line elsewhere."""
+    import orjson
+
+    option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0)
+    click.echo(orjson.dumps(value, option=option), nl=False)
+
+
+def write_table(table: Table, heading: str | None = None, note: str | None = None) -> None:
+    """Write a table, as wide as the terminal allows, under its heading and above a note."""
+    width = terminal_width()
+    above = wrapped(printable(heading), width) if heading else []
+    below = wrapped(printable(note), width) if note else []
+    click.echo("\n".join([*above, *table.lines(width), *below]))
+
+
+def write_fields(fields: Mapping[str, str | None]) -> None:
+    """Write names and values below each other; absent values are left out."""
+    shown = {name: value for name, value in fields.items() if value is not None}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {printable(value)}")
+
+
+def warn_findings(findings: Iterable[Mapping[str, Any]]) -> None:
+    """Say on stderr, below a report, what is wrong with the journal; mere notes are for ``keledger verify``."""
+    told = [finding for finding in findings if finding["severity"] == "damage" or finding["kind"] == "events_unread"]
+    sys.stdout.flush()  # so that the warnings stand below the table where both are one terminal
+    for finding in told[:FINDINGS_SHOWN_MAX]:
+        say(f"warning: {finding['message']}")
+    if len(told) > FINDINGS_SHOWN_MAX:
+        say(f"warning: {len(told) - FINDINGS_SHOWN_MAX} more findings; keledger verify lists all")

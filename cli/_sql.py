@@ -1,0 +1,98 @@
+"""``keledger sql``: any question that the reports do not answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from keledger.journal import UsageError
+from keledger.projections import SqlResult, open_projection, run_sql
+
+from ._group import command
+from ._options import Settings, common_options, pass_settings
+from ._output import warn_findings, write_json, write_table
+from ._progress import Progress
+from ._table import Column, Table
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+
+
+@command(
+    name="sql",
+    examples=(
+        "keledger sql 'SELECT model, sum(cost_usd) AS usd FROM calls GROUP BY model ORDER BY usd DESC'",
+        "keledger sql 'DESCRIBE calls'",
+        "keledger --json sql - < question.sql",
+    ),
+    statuses={
+        1: "a failure, or the statement took too long",
+        2: "the statement is not acceptable, or the command line",
+    },
+)
+@click.argument("statement", metavar="STATEMENT|-")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop the statement after so long.",
+)
+@common_options
+@pass_settings
+def sql(settings: Settings, statement: str, timeout_s: float) -> None:
+    """Query the projections, read-only.
+
+    STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted; - reads
+    it from stdin.  It reaches nothing else: no files, no settings, no extensions.
+    """
+    text = _from_stdin() if statement == "-" else statement
+    home = settings.home_to_read()
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
+        findings = [finding.as_json() for finding in projection.findings]
+        result = run_sql(projection, text, timeout_s=timeout_s)
+    if settings.as_json:
+        write_json(result.as_json())
+    else:
+        write_table(result_table(result))
+    warn_findings(findings)
+
+
+def _from_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"stdin is not UTF-8: byte {error.start + 1} is 0x{error.object[error.start]:02x}") from None
+
+
+def result_table(result: SqlResult) -> Table:
+    """A result as a table: columns of numbers stand right, and a narrow terminal loses columns from the right."""
+    columns = [
+        Column(name, number=_are_numbers(result.rows, name), drop=place) for place, name in enumerate(result.columns)
+    ]
+    table = Table(columns)
+    for row in result.rows:
+        table.add(*(_cell(row[name]) for name in result.columns))
+    return table
+
+
+def _are_numbers(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    values = [row[name] for row in rows if row[name] is not None]
+    return bool(values) and all(_is_number(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "NULL"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
