@@ -1,0 +1,24 @@
+"""The rows, each a module with a function that measures and yields figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from bench._figures import Figure
+from bench._workshop import Workshop
+
+from . import append, catch_up, daily, memory, rebuild, record, run, verify
+
+Measure = Callable[[Workshop], Iterator[Figure]]
+
+ROWS: Mapping[str, Measure] = {
+    "append": append.measure,
+    "record": record.measure,
+    "run": run.measure,
+    "rebuild": rebuild.measure,
+    "memory": memory.measure,
+    "daily": daily.measure,
+    "catch-up": catch_up.measure,
+    "verify": verify.measure,
+}
+"""By name, in the order in which they run."""

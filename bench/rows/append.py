@@ -1,0 +1,212 @@
+"""Durable append of a validated full event, against a bare write and fdatasync of the same bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import orjson
+from keledger.journal import Home, Ledger, NewEvent
+from keledger.journal._identity import new_id
+from keledger.journal._validate import check_data
+from keledger.journal._writer import Appender
+
+from bench._bare import bare_append, line_of
+from bench._figures import Figure, percentile, ratio
+from bench._inputs import calls_to_record
+from bench._workshop import Workshop
+
+BLOCK = 100
+"""Appends in a row before the other side has its turn: long enough for each to find its own caches."""
+
+CALLS = 200
+"""Different events that are appended in turn."""
+
+PROCESSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """An event as it comes to the gate: its data are still a dict."""
+
+    type: str
+    data: dict[str, Any]
+
+
+def full_events(folder: Path) -> list[Validated]:
+    """Events of calls that hold all that a hook tells."""
+    with Ledger.open(folder) as ledger:
+        events = [ledger.event_of(call) for call in calls_to_record(CALLS, "append")]
+    return [Validated(event.type, orjson.loads(event.data)) for event in events]
+
+
+def append_one(appender: Appender, event: Validated) -> None:
+    """What the row measures: validate, encode, append, sync."""
+    check_data(event.type, event.data)
+    appender.append([NewEvent.of(event.type, new_id(), event.data)])
+
+
+def measure(workshop: Workshop) -> Iterator[Figure]:
+    """One writer against the floor, then eight processes against one."""
+    folder = workshop.new_folder("append")
+    events = full_events(folder / "home")
+    yield _one_writer(workshop, folder, events)
+    yield from _eight_processes(workshop, folder)
+
+
+def _one_writer(workshop: Workshop, folder: Path, events: list[Validated]) -> Figure:
+    lines = _lines(events)
+    bare_us: list[float] = []
+    append_us: list[float] = []
+    appender = Appender(Home.at(folder / "home"))
+    with bare_append(folder / "bare") as bare:
+        for start in range(-BLOCK, workshop.size.appends, BLOCK):
+            places = [(start + number) % len(events) for number in range(BLOCK)]
+            bare_block = [_timed_us(bare, lines[place]) for place in places]
+            append_block = [_timed_us(append_one, appender, events[place]) for place in places]
+            if start >= 0:  # the first block warms both up
+                bare_us += bare_block
+                append_us += append_block
+    appender.close()
+    medians = [
+        [statistics.median(times[start : start + BLOCK]) for start in range(0, len(times), BLOCK)]
+        for times in (append_us, bare_us)
+    ]
+    _, spread = ratio(*medians)
+    bare_p50, append_p50 = statistics.median(bare_us), statistics.median(append_us)
+    p99 = f"p99 {percentile(append_us, 99):,.0f} us against {percentile(bare_us, 99):,.0f}"
+    return Figure(
+        "append",
+        f"full event of {len(lines[0]):,} bytes, one writer",
+        append_p50 / bare_p50,
+        "x",
+        f"write + fdatasync {bare_p50:.0f} us; {p99}",
+        spread,
+        at_most=1.5,
+        measured={
+            "append_p50_us": append_p50,
+            "append_p99_us": percentile(append_us, 99),
+            "bare_p50_us": bare_p50,
+            "bare_p99_us": percentile(bare_us, 99),
+        },
+    )
+
+
+def _lines(events: list[Validated]) -> list[bytes]:
+    return [line_of(NewEvent.of(event.type, new_id(), event.data)) for event in events]
+
+
+def _timed_us(action: Any, *arguments: Any) -> float:
+    begun = time.perf_counter_ns()
+    action(*arguments)
+    return (time.perf_counter_ns() - begun) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Processes that appended at the same time."""
+
+    events_per_s: float
+    latencies_us: list[float]
+
+
+def _eight_processes(workshop: Workshop, folder: Path) -> Iterator[Figure]:
+    """One process and eight, by the appender and by nothing but a lock, a write and a sync."""
+    rounds = 1 if workshop.size.appends < 1_000 else 3
+    each = {1: workshop.size.appends, PROCESSES: workshop.size.appends // 4}
+    found: dict[tuple[int, bool], list[Together]] = {(count, bare): [] for count in each for bare in (True, False)}
+    for number in range(rounds):
+        workshop.say(f"append: {PROCESSES} processes, round {number + 1} of {rounds}")
+        for (count, bare), kept in found.items():
+            kept.append(_together(folder / f"{count}-{bare}-{number}", count, each[count], bare=bare))
+    rates = {kind: [together.events_per_s for together in kept] for kind, kept in found.items()}
+    value, spread = ratio(rates[PROCESSES, False], rates[1, False])
+    limit, _ = ratio(rates[PROCESSES, True], rates[1, True])
+    one = statistics.median(rates[1, False])
+    yield Figure(
+        "append",
+        f"{PROCESSES} processes at once, events/s",
+        value,
+        "x",
+        f"one process {one:,.0f} events/s; flock + write + fdatasync alone has {limit:.2f} x",
+        spread,
+        at_least=1.0,
+        measured={
+            "one_events_per_s": one,
+            "eight_events_per_s": statistics.median(rates[PROCESSES, False]),
+            "bare_one_events_per_s": statistics.median(rates[1, True]),
+            "bare_eight_events_per_s": statistics.median(rates[PROCESSES, True]),
+        },
+    )
+    eight = found[PROCESSES, False]
+    tails = [percentile(together.latencies_us, 99) / statistics.median(together.latencies_us) for together in eight]
+    p50_us = statistics.median(statistics.median(together.latencies_us) for together in eight)
+    yield Figure(
+        "append",
+        f"{PROCESSES} processes at once, p99",
+        statistics.median(tails),
+        "x",
+        f"their median {p50_us:,.0f} us",
+        (min(tails), max(tails)),
+        at_most=20.0,
+        measured={"eight_p50_us": p50_us, "eight_p99_us": statistics.median(tails) * p50_us},
+    )
+
+
+def _together(folder: Path, processes: int, appends: int, *, bare: bool) -> Together:
+    """Let *processes* append *appends* events each; the clock runs from the first's start to the last's end."""
+    full_events(folder)
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(processes)
+    results: Queue[tuple[float, float, list[float]]] = context.Queue()
+    target = _lock_write_sync if bare else _append_events
+    workers = [context.Process(target=target, args=(folder, appends, barrier, results)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    found = [results.get(timeout=600) for _ in workers]
+    for worker in workers:
+        worker.join()
+    begun, ended = min(result[0] for result in found), max(result[1] for result in found)
+    latencies_us = [latency for result in found for latency in result[2]]
+    return Together(processes * appends / (ended - begun), latencies_us)
+
+
+def _append_events(
+    folder: Path, appends: int, barrier: Barrier, results: Queue[tuple[float, float, list[float]]]
+) -> None:
+    events = full_events(folder)
+    appender = Appender(Home.at(folder))
+    append_one(appender, events[0])
+    barrier.wait()
+    begun = time.monotonic()
+    latencies_us = [_timed_us(append_one, appender, events[number % len(events)]) for number in range(appends)]
+    results.put((begun, time.monotonic(), latencies_us))
+
+
+def _lock_write_sync(
+    folder: Path, appends: int, barrier: Barrier, results: Queue[tuple[float, float, list[float]]]
+) -> None:
+    """The least that processes can do who share a file: each holds the lock over its write and sync."""
+    lines = _lines(full_events(folder))
+    lock = os.open(folder / "bare.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    with bare_append(folder / "bare") as bare:
+
+        def append(line: bytes) -> None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bare(line)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+        barrier.wait()
+        begun = time.monotonic()
+        latencies_us = [_timed_us(append, lines[number % len(lines)]) for number in range(appends)]
+        results.put((begun, time.monotonic(), latencies_us))
+    os.close(lock)

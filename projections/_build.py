@@ -1,0 +1,225 @@
+"""Making layers: what is new in the journal becomes a file, small files are taken up into larger ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keledger.journal import Finding, Home, Position, Scan, scan_journal
+
+from . import _engine as engine
+from ._cache import Cache, Layer, Manifest, Marks
+from ._engine import Connection
+from ._loading import bears_on, define_lines, load
+from ._staging import Staged, stage
+
+Progress = Callable[[int, int], None]
+"""Is told bytes done and bytes in all."""
+
+BUILD_MEMORY = "300MB"
+"""DuckDB's share of a build; the process stays below 450 MB (measured at 1 M and 4 M calls)."""
+
+_GROWTH = 4
+"""A layer is taken up by the next one unless it is at least this many times as large: layers stay few, and a line is
+written again about log4(lines) times in all."""
+
+_TAKEN_UP_ROWS_MAX = 250_000
+"""Larger layers are left alone by readers (taking up this many takes about a second); ``rebuild`` makes one of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a look at the journal brought: what the cache holds, and what is new behind it."""
+
+    manifest: Manifest | None
+    scan: Scan
+
+    @property
+    def new_bytes(self) -> int:
+        """Bytes of the journal that the cache does not hold."""
+        return sum(chunk.end - chunk.start for chunk in self.scan.chunks)
+
+
+def read_on(home: Home, manifest: Manifest | None) -> Reading:
+    """Check what follows the cache's positions; all of the journal where they do not hold any more."""
+    if manifest is not None and _hold(home, manifest):
+        scan = scan_journal(home, manifest.positions)
+        if not scan.rewound:
+            return Reading(manifest, scan)
+    return Reading(None, scan_journal(home))
+
+
+def _hold(home: Home, manifest: Manifest) -> bool:
+    """Whether the last line below each position still states the hash that it stated when it was read.
+
+    A home restored from an older copy is shorter, or has gone on differently.
+    """
+    for writer, position in manifest.positions.items():
+        path = home.journal / writer / f"{position.segment:08d}.jsonl"
+        ending = b'"hash":"%b"}\n' % position.hash.encode()
+        try:
+            with open(path, "rb") as file:
+                file.seek(position.offset_bytes - len(ending))
+                if file.read(len(ending)) != ending:
+                    return False
+        except OSError:
+            return False
+    return True
+
+
+def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list[Finding]:
+    """Those findings that a reader who goes on from *positions* would not see again."""
+    kept = []
+    for finding in findings:
+        path = Path(finding.path)
+        position = positions.get(path.parent.name)
+        if position is None or not path.stem.isdigit() or finding.kind == "tail_torn":
+            continue
+        number, offset = int(path.stem), finding.offset_bytes or 0
+        if number < position.segment or (number == position.segment and offset < position.offset_bytes):
+            kept.append(finding)
+    return kept
+
+
+def fold(
+    cache: Cache, reading: Reading, *, taken_up: int | None = None, on_progress: Progress | None = None
+) -> Manifest:
+    """Make a layer of what is new, publish a manifest that holds it, and return it.  Called under the lock.
+
+    *taken_up* is how many of the newest layers become part of the new one; by default as few large layers as
+    possible.  Raises OSError and what DuckDB raises.
+    """
+    old = reading.manifest or Manifest()
+    with cache.work_folder() as folder:
+        staging = folder / "lines"
+        staging.mkdir()
+        total = reading.new_bytes
+        staged = stage(reading.scan.chunks, staging, on_progress=_looking(on_progress, total))
+        with _builder(folder) as connection:
+            manifest = _Builder(cache, connection, folder, old, staged).run(reading.scan, taken_up)
+        cache.replace(manifest)
+    if on_progress is not None:
+        on_progress(total, total)
+    return manifest
+
+
+class _Builder:
+    """One layer in the making: the new lines stand in ``fresh``, the layers before in ``old_<n>``."""
+
+    def __init__(self, cache: Cache, connection: Connection, folder: Path, old: Manifest, staged: Staged) -> None:
+        self.cache, self.connection, self.folder, self.old, self.staged = (
+            cache,
+            connection,
+            folder,
+            old,
+            staged,
+        )
+        self.token = os.urandom(8).hex()
+
+    def run(self, scan: Scan, taken_up: int | None) -> Manifest:
+        fresh = self.folder / "fresh.duckdb"
+        self._create(fresh, "fresh")
+        for number, layer in enumerate(self.old.layers):
+            self.cache.attach(self.connection, layer, f"old_{number}")
+        findings = load(self.connection, "fresh.", self.staged)
+        marks = self._marks()
+        count = _taken_up(self.old.layers, self._rows()) if taken_up is None else taken_up
+        layers = self.old.layers[: len(self.old.layers) - count]
+        for number in range(len(layers), len(self.old.layers)):
+            for table in ("call_lines", "other_lines"):
+                self.connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM old_{number}.{table}")
+        layer = self._finish(fresh, self.old.layers[len(layers) :])
+        kept = settled([*scan.findings, *findings], scan.positions)
+        return Manifest(
+            layers=(*layers, layer) if layer.rows else layers,
+            marks=marks,
+            positions=scan.positions,
+            findings=tuple(dict.fromkeys([*self.old.findings, *kept])),
+        )
+
+    def _create(self, path: Path, name: str) -> None:
+        self.connection.execute(f"ATTACH {engine.quote(str(path))} AS {name}")
+
+    def _rows(self) -> int:
+        rows = engine.one(self.connection, "SELECT COUNT(*) FROM fresh.call_lines")
+        return int(rows) + self.staged.others
+
+    def _marks(self) -> Marks | None:
+        """The lines that do not count: as before where the new ones do not bear on that, else found anew."""
+        old = [f"old_{number}." for number in range(len(self.old.layers))]
+        imported = sum(layer.imported for layer in self.old.layers)
+        if not bears_on(self.connection, "fresh.", old, new_voids=self.staged.voids, old_imported=imported):
+            return self.old.marks
+        path = self.folder / "marks.duckdb"
+        self._create(path, "marks")
+        define_lines(self.connection, [*old, "fresh."])
+        self.connection.execute(f"CREATE TABLE marks.uncounted_lines AS {engine.sql('uncounted')}")
+        found = engine.one(self.connection, "SELECT COUNT(*) FROM marks.uncounted_lines")
+        size_bytes = self._close(path, "marks", f"marks-{self.token}.duckdb")
+        return Marks(f"marks-{self.token}.duckdb", size_bytes, self.token) if found else None
+
+    def _finish(self, path: Path, taken_up: Sequence[Layer]) -> Layer:
+        calls = engine.one(self.connection, "SELECT COUNT(*) FROM fresh.call_lines")
+        imported = engine.one(
+            self.connection, "SELECT COUNT(*) FROM fresh.call_lines WHERE SUBSTR(origin, 1, 7) = 'import:'"
+        )
+        unread: dict[str, int] = dict(self.staged.unread)
+        for layer in taken_up:
+            for name, count in layer.unread.items():
+                unread[name] = unread.get(name, 0) + count
+        name = f"layer-{self.token}.duckdb"
+        return Layer(
+            file=name,
+            size_bytes=self._close(path, "fresh", name),
+            token=self.token,
+            calls=calls,
+            others=self.staged.others + sum(layer.others for layer in taken_up),
+            imported=imported,
+            voids=self.staged.voids + sum(layer.voids for layer in taken_up),
+            unread=unread,
+        )
+
+    def _close(self, path: Path, name: str, published: str) -> int:
+        """Write the file's token, let go of it with nothing left in a log, and publish it."""
+        self.connection.execute(f"CREATE TABLE {name}.token AS SELECT {engine.quote(self.token)} AS token")
+        self.connection.execute(f"CHECKPOINT {name}")
+        self.connection.execute(f"DETACH {name}")
+        return self.cache.publish(path, published)
+
+
+def _taken_up(layers: Sequence[Layer], rows: int) -> int:
+    """How many of the newest layers a new one of so many rows takes up."""
+    largest = max(_TAKEN_UP_ROWS_MAX, sum(layer.rows for layer in layers) // 16)
+    count = 0
+    for layer in reversed(layers):
+        if layer.rows >= _GROWTH * rows or layer.rows + rows > largest:
+            break
+        rows += layer.rows
+        count += 1
+    return count
+
+
+@contextmanager
+def _builder(folder: Path) -> Iterator[Connection]:
+    connection = engine.connect(memory_limit=BUILD_MEMORY, spill=folder / "spill")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _looking(on_progress: Progress | None, total: int) -> Callable[[int], None] | None:
+    """Progress of looking at the lines: a tenth of a build.  DuckDB's share of it tells only that it is over."""
+    if on_progress is None:
+        return None
+    done = 0
+
+    def tell(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        on_progress(done // 10, total)
+
+    return tell

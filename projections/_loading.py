@@ -1,0 +1,121 @@
+"""Staged lines into tables, and how the tables of layers become one.
+
+A line whose hash fits and that no writer of ours can have written (a date that is none, a text where a number
+belongs) must not take the report with it: it is searched out, left out, and named in a finding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from keledger.journal import Finding
+
+from . import _engine as engine
+from ._engine import Connection
+from ._staging import Source, Staged
+
+TABLES = ("call_lines", "other_lines")
+
+
+def load(connection: Connection, prefix: str, staged: Staged) -> list[Finding]:
+    """Create ``<prefix>call_lines`` and ``<prefix>other_lines`` from what was staged.
+
+    Returns a finding for every line that cannot be read.
+    """
+    findings = _load_calls(connection, f"{prefix}call_lines", staged)
+    engine.set_files(connection, [staged.others_path])
+    connection.execute(f"CREATE TABLE {prefix}other_lines AS {engine.sql('duckdb_load_others')}")
+    return findings
+
+
+def _load_calls(connection: Connection, table: str, staged: Staged) -> list[Finding]:
+    empty = staged.folder / "empty.jsonl"
+    empty.touch()
+    engine.set_files(connection, [source.path for source in staged.sources] or [empty])
+    try:
+        connection.execute(f"CREATE TABLE {table} AS {engine.sql('duckdb_load_calls')}")
+    except engine.UNREADABLE:
+        engine.set_files(connection, [empty])
+        connection.execute(f"CREATE TABLE {table} AS {engine.sql('duckdb_load_calls')}")
+        return [finding for source in staged.sources for finding in _insert(connection, table, source, staged.folder)]
+    return []
+
+
+def _insert(connection: Connection, table: str, source: Source, folder: Path) -> list[Finding]:
+    """Insert what can be read of one source, halving it around what cannot."""
+    if _inserted(connection, table, source.path) is None:
+        return []
+    lines = [line + b"\n" for line in source.path.read_bytes().split(b"\n")[:-1]]
+    part = folder / "part.jsonl"
+    findings = []
+    waiting = [lines]
+    while waiting:
+        lines = waiting.pop()
+        part.write_bytes(b"".join(lines))
+        problem = _inserted(connection, table, part)
+        if problem is not None and len(lines) == 1:
+            findings.append(_unreadable(source, lines[0], problem))
+        elif problem is not None:
+            middle = len(lines) // 2
+            waiting += [lines[middle:], lines[:middle]]
+    return findings
+
+
+def _inserted(connection: Connection, table: str, path: Path) -> str | None:
+    """Insert a file's lines, all or none; the reason where none."""
+    engine.set_files(connection, [path])
+    try:
+        connection.execute(f"INSERT INTO {table} {engine.sql('duckdb_load_calls')}")
+    except engine.UNREADABLE as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _unreadable(source: Source, line: bytes, problem: str) -> Finding:
+    offset = source.chunk.start
+    for other in source.chunk.lines():
+        if other == line:
+            break
+        offset += len(other)
+    path = str(source.chunk.path)
+    cause = re.sub(r'in file "[^"]*",? ?', "", problem)
+    message = f"{path} has a call at byte {offset} that cannot be read and is not counted: {cause}"
+    return Finding("line_unreadable", path, message, None, offset)
+
+
+def define_lines(connection: Connection, prefixes: Sequence[str]) -> None:
+    """Define call_line and other_line over the tables with these prefixes, and what stands on them."""
+    for table in TABLES:
+        union = " UNION ALL ".join(f"SELECT * FROM {prefix}{table}" for prefix in prefixes)
+        connection.execute(f"CREATE OR REPLACE VIEW {table.removesuffix('s')} AS {union}")
+    for statement in engine.statements("duckdb_base"):
+        connection.execute(statement)
+
+
+def bears_on(connection: Connection, new: str, old: Sequence[str], *, new_voids: int, old_imported: int) -> bool:
+    """Whether the lines with prefix *new* may change which lines count, beyond all of them counting.
+
+    Everything here looks for the new lines' ids and keys among the old ones; nothing groups the old ones.
+    """
+    if new_voids:
+        return True
+    new_calls = f"{new}call_lines"
+    questions = [
+        f"SELECT 1 FROM {new_calls} WHERE SUBSTR(origin, 1, 7) = 'import:'",
+        f"SELECT 1 FROM {new_calls} GROUP BY id HAVING COUNT(*) > 1",
+    ]
+    for prefix in old:
+        questions.append(f"SELECT 1 FROM {prefix}call_lines SEMI JOIN {new_calls} USING (id)")
+        questions.append(
+            f"SELECT 1 FROM {prefix}other_lines AS v SEMI JOIN {new_calls} AS c "
+            "ON TRY_CAST(v.call_id AS UUID) = c.id WHERE v.call_id IS NOT NULL"
+        )
+        if old_imported:
+            questions.append(
+                f"SELECT 1 FROM (SELECT UNNEST(call_keys) AS call_key FROM {prefix}call_lines "
+                "WHERE SUBSTR(origin, 1, 7) = 'import:') SEMI JOIN "
+                f"(SELECT UNNEST(call_keys) AS call_key FROM {new_calls}) USING (call_key)"
+            )
+    return any(connection.execute(f"{question} LIMIT 1").fetchone() is not None for question in questions)

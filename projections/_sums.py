@@ -1,0 +1,69 @@
+"""What a report adds up: counts, tokens and picodollars, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keledger.journal import pico_to_usd
+
+TOKEN_COLUMNS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "reasoning_output_tokens",
+)
+"""OpenTelemetry's names for what a call read and wrote."""
+
+COLUMNS = (
+    "calls",
+    "failed_calls",
+    "unknown_calls",
+    "unpriced_calls",
+    "costed_calls",
+    *TOKEN_COLUMNS,
+    "cost_pico",
+)
+"""The sums, in the order in which the rollups select them."""
+
+
+class Sums:
+    """Sums over calls, in the order of COLUMNS.  They are exact, so they can be added up in any order."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Iterable[int] | None = None) -> None:
+        self.values: list[int] = [0] * len(COLUMNS) if values is None else list(values)
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Sums:
+        """The sums that a rollup selected.  Money comes as a Decimal without decimals, or as NULL."""
+        *counts, cost_pico = row
+        return cls([*counts, int(cost_pico or 0)])
+
+    def add(self, other: Sums) -> None:
+        """Add what another holds."""
+        self.values = [mine + more for mine, more in zip(self.values, other.values, strict=True)]
+
+    def as_json(self, *, adjustments: bool = True) -> dict[str, Any]:
+        """The sums under their names.  ``cost_usd`` is null only where calls exist and none of them has a cost."""
+        calls, failed, unknown, unpriced, costed, *tokens, cost_pico = self.values
+        shown: dict[str, Any] = {"calls": calls, **dict(zip(TOKEN_COLUMNS, tokens, strict=True))}
+        shown["cost_usd"] = pico_to_usd(cost_pico) if costed or not calls else None
+        if adjustments:
+            shown["adjustments_usd"] = "0"  # no release has written a charge.adjusted yet
+        return shown | {"failed_calls": failed, "unknown_calls": unknown, "unpriced_calls": unpriced}
+
+
+def total(parts: Iterable[Sums]) -> Sums:
+    """The sum of sums."""
+    whole = Sums()
+    for part in parts:
+        whole.add(part)
+    return whole
+
+
+def order(values: Sequence[Any]) -> tuple[Any, ...]:
+    """A key that sorts rows by texts, those without one last."""
+    return tuple((value is None, value or "") for value in values)
