@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ._adoption import adopted_book
 from ._disk import Disk, write_new
-from ._home import Home
+from ._errors import HomeError
+from ._home import Home, remedy
 from ._identity import input_sha256, new_id
 from ._line import NewEvent
 from ._validate import check_data
@@ -45,8 +46,11 @@ def adopt(home: Home, appender: Appender, adoption: Adoption, actor: str) -> Non
         if adopted_book(home, appender.disk) == adoption.manifest.sha256:
             return
         appender.writer()  # makes the home's folders
-        for sha256, content in adoption.files.items():
-            keep_price_file(home, appender.disk, sha256, content)
+        try:
+            for sha256, content in adoption.files.items():
+                keep_price_file(home, appender.disk, sha256, content)
+        except OSError as error:
+            raise HomeError(f"cannot write to {home.prices}: {error.strerror}; {remedy(error)}") from error
         appender.append_locked([_adopted_event(adoption.manifest, actor)])
 
 

@@ -30,6 +30,7 @@ VARIABLES = {
     "tags": "KELEDGER_TAGS",
 }
 PROJECT_FILE = "keledger.toml"
+_KEY_BYTES = 32
 
 
 @functools.cache
@@ -75,7 +76,7 @@ def from_folder(folder: str) -> Mapping[str, Any]:
     here = Path(folder)
     for candidate in (here, *here.parents):
         path = candidate / PROJECT_FILE
-        if path.is_file():
+        if _stands(path):
             return _read_attributes(path) if _only_ours(path) else {}
     return {}
 
@@ -92,8 +93,16 @@ def _only_ours(path: Path) -> bool:
 @functools.lru_cache(maxsize=64)
 def _project_name(folder: str) -> str:
     here = Path(folder)
-    root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
-    return root.name or "root"
+    root = next((parent for parent in (here, *here.parents) if _stands(parent / ".git")), here)
+    return os.fsencode(root.name).decode("utf-8", "replace") or "root"
+
+
+def _stands(path: Path) -> bool:
+    """Whether there is such a file or folder; what may not even be looked at does not count."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _read_attributes(path: Path) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except FileNotFoundError:
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not TOML, or not even UTF-8
         raise HomeError(f"{path} cannot be read: {error}") from None
 
 
@@ -143,9 +152,11 @@ class AttributeResolver:
         """
         found: dict[str, Any] = {}
         variables = from_environment(self.environment if environment is None else environment)
-        folder = folder or os.getcwd()
         try:
+            folder = folder or os.getcwd()
             of_folder = from_folder(folder)
+        except FileNotFoundError:  # the working folder was removed
+            of_folder, folder = {}, "unknown"
         except HomeError:
             if not live:
                 raise
@@ -179,9 +190,20 @@ class AttributeResolver:
 def _pseudonym_key(home: Home, disk: Disk) -> bytes:
     """The key of a home's pseudonyms, outside ``journal/``: to delete it is to forget who they were."""
     path = home.path / "identity.key"
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
+    if not disk.exists(str(path)):
         home.create(disk)
-        write_new(disk, path, os.urandom(32))
-        return path.read_bytes()
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        write_new(disk, draft, os.urandom(_KEY_BYTES))
+        try:
+            disk.link(draft, path)  # of several processes that begin at once, the first one's key holds
+        except FileExistsError:
+            pass
+        finally:
+            disk.remove(draft)
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise HomeError(f"{path} cannot be read: {error.strerror}; users would get other pseudonyms") from None
+    if len(key) != _KEY_BYTES:
+        raise HomeError(f"{path} is no key of {_KEY_BYTES} bytes: restore it, or remove it to begin new pseudonyms")
+    return key

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _limits as limits
 from ._attributes import NAMES
-from ._cleaning import Cleaner, compact_usage, json_kind
+from ._cleaning import REPAIRED_MAX, Cleaner, compact_usage, json_kind
 from ._errors import InputRefused
 from ._identity import input_sha256
 from ._time import format_time, now_us, parse_time
@@ -56,6 +56,17 @@ class Usage:
     pricing_context: Mapping[str, str] | None = None
 
 
+def check_attributes(fields: Mapping[str, object]) -> None:
+    """Raise InputRefused for an attribute of another type than it has: 0 is no project."""
+    for name in NAMES:
+        value = fields.get(name)
+        if value is not None and not isinstance(value, str):
+            raise InputRefused(f"{name} must be a string, not {json_kind(value)}")
+    tags = fields.get("tags")
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InputRefused(f"tags must be an object of strings, not {json_kind(tags)}")
+
+
 def check_field_names(fields: Mapping[str, object]) -> None:
     """Raise InputRefused for a field that ``record`` does not know, with the nearest one that it does."""
     for name in fields:
@@ -87,13 +98,16 @@ def build_call(
     model = clean.text("model", fields.get("model"))
     if not live and not (provider and model):
         raise InputRefused(f"{'provider' if not provider else 'model'} is missing: every call names both")
-    provider, model = provider_name(provider or "unknown"), model or "unknown"
+    provider = clean.text("provider", provider_name(provider or "")) or "unknown"
+    model = model or "unknown"
     usage = _usage(fields, provider, clean)
-    status = _status(fields, usage, clean)
+    given_cost = clean.money("reported_cost_usd", fields.get("reported_cost_usd"))
+    reported = given_cost if given_cost is not None else _reported(usage, clean)
+    http_status = clean.count("http_status", fields.get("http_status"), least=100, most=599)
+    status = _status(fields, usage, http_status, reported, clean)
     event_type = "call.completed" if status == "ok" else "call.failed"
     started_us, suspect = _started(fields, clean)
     context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
-    reported = clean.money("reported_cost_usd", fields.get("reported_cost_usd") or _reported(usage, clean))
     known = usage.known or (status == "error" and usage.raw is None)  # a refusal without usage costs nothing
 
     given = {key: value for key, value in (fingerprint or fields).items() if key != "id"}
@@ -107,7 +121,7 @@ def build_call(
         if name in fields:
             _put(data, name, clean.text(name, fields[name]))
     _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
-    _put(data, "http_status", _http_status(fields, clean))
+    _put(data, "http_status", http_status)
     data |= {"provider": provider, "model": model}
     for name in NAMES:
         _put(data, name, clean.text(name, attributes.get(name)))
@@ -133,7 +147,7 @@ def build_call(
     _put(data, "reported_cost_usd", reported)
     data["quality"] = _one_of("quality", fields.get("quality"), QUALITIES, clean) or "measured"
     _put(data, "original", fields.get("original"))
-    _put(data, "repaired", list(dict.fromkeys(clean.repaired)) or None)
+    _put(data, "repaired", list(dict.fromkeys(clean.repaired))[:REPAIRED_MAX] or None)
     _put(data, "clock_suspect", suspect or None)
     return BuiltCall(event_type, data)
 
@@ -157,7 +171,8 @@ def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
         raise InputRefused(f"usage must be an object of buckets, not {json_kind(given)}")
     if isinstance(given, Mapping):
         compact = compact_usage(raw) if isinstance(raw, Mapping) else None
-        return Usage(_given_buckets(given, clean), known=True, raw=compact, format=_given_format(fields, clean))
+        buckets, known = _given_buckets(given, clean)
+        return Usage(buckets, known=known, raw=compact, format=_given_format(fields, clean))
     if raw is None:
         return Usage({}, known=False)
     if not isinstance(raw, Mapping):
@@ -174,6 +189,8 @@ def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
             )
         return Usage({}, known=False, raw=compact_usage(raw), notes=("format:unknown",))
     found = normalize(raw, usage_format)
+    if not clean.live and found.readable and any(note.endswith(":unreadable") for note in found.notes):
+        raise InputRefused(f"usage_raw has a count that is no whole number from 0 on: {', '.join(found.notes)}")
     return Usage(
         dict(found.usage) if found.readable else {},
         known=found.readable,
@@ -185,8 +202,11 @@ def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
     )
 
 
-def _given_buckets(given: Mapping[str, Any], clean: Cleaner) -> dict[str, int]:
-    buckets: dict[str, int] = {}
+def _given_buckets(given: Mapping[str, Any], clean: Cleaner) -> tuple[dict[str, int], bool]:
+    """The buckets as given, and whether they tell anything: what was not readable is not zero."""
+    if not given and not clean.live:
+        raise InputRefused("usage is empty: give at least one bucket; 0 is a count too")
+    counts: dict[str, int] = {}
     for name, value in given.items():
         if name not in BUCKETS:
             if not clean.live:
@@ -194,10 +214,13 @@ def _given_buckets(given: Mapping[str, Any], clean: Cleaner) -> dict[str, int]:
             clean.repaired.append("dropped:usage")
             continue
         count = clean.count(f"usage.{name}", value)
-        if count:
-            buckets[name] = count
-    buckets.setdefault("requests", 1)
-    return buckets
+        if count is not None:
+            counts[name] = count
+    complete = len(counts) == len(given)
+    if not counts or (not complete and counts.keys() <= {"requests"}):
+        return {}, False
+    counts.setdefault("requests", 1)
+    return {name: count for name, count in counts.items() if count}, True
 
 
 def _given_format(fields: Mapping[str, Any], clean: Cleaner) -> str | None:
@@ -215,21 +238,25 @@ def _one_of(name: str, value: object, allowed: Any, clean: Cleaner) -> str | Non
     return None
 
 
-def _status(fields: Mapping[str, Any], usage: Usage, clean: Cleaner) -> str:
-    """The status as given; without one, what the HTTP status and the usage say.
+def _status(
+    fields: Mapping[str, Any], usage: Usage, http_status: int | None, reported: str | None, clean: Cleaner
+) -> str:
+    """The status as given; without one, what the HTTP status says.
 
-    An answer of the 2xx kind whose usage cannot be read may have been billed: it is unknown, not ok.
+    An answer of the 2xx kind whose usage cannot be read may have been billed: it is unknown, neither ok nor a
+    refusal that costs nothing.
     """
     given = _one_of("status", fields.get("status"), STATUSES, clean)
-    http_status = fields.get("http_status")
+    if given == "ok" and http_status is not None and http_status >= 300 and not clean.live:
+        raise InputRefused(f"status ok and http_status {http_status} contradict each other")
     if given is None:
-        failed = isinstance(http_status, int) and http_status >= 300
-        given = "error" if failed else "ok"
-    if given == "ok" and not usage.known and fields.get("reported_cost_usd") is None:
-        if not clean.live:
-            raise InputRefused(_missing_usage(usage))
-        return "unknown"
-    return given
+        given = "error" if http_status is not None and http_status >= 300 else "ok"
+    if usage.known or reported is not None:
+        return given
+    if given == "ok" and not clean.live:
+        raise InputRefused(_missing_usage(usage))
+    answered_well = http_status is not None and http_status < 300
+    return "unknown" if given == "ok" or (given == "error" and answered_well) else given
 
 
 def _missing_usage(usage: Usage) -> str:
@@ -243,7 +270,7 @@ def _missing_usage(usage: Usage) -> str:
 def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, bool]:
     """When the call began, and whether its clock is to be doubted."""
     now = now_us()
-    given = fields.get("started_at", fields.get("time"))
+    given = fields.get("started_at") if fields.get("started_at") is not None else fields.get("time")
     if given is None:
         return now, False
     try:
@@ -272,16 +299,11 @@ def _reported(usage: Usage, clean: Cleaner) -> str | None:
     return amount
 
 
-def _http_status(fields: Mapping[str, Any], clean: Cleaner) -> int | None:
-    status = clean.count("http_status", fields.get("http_status"), most=999)
-    return status if status is not None and status >= 100 else None
-
-
 def _call_keys(fields: Mapping[str, Any], data: Mapping[str, Any], provider: str, clean: Cleaner) -> list[str] | None:
     keys = clean.keys(fields.get("call_keys"))
     response_id = data.get("response_id")
     if response_id:
-        key = clean.text("call_keys", f"{provider}:{response_id}")
-        if key and key not in keys:
+        key = f"{provider}:{response_id}"
+        if key not in keys and len(key.encode()) <= limits.ATTRIBUTE_BYTES_MAX:
             keys = [key, *keys][: limits.CALL_KEYS_MAX]
     return keys or None

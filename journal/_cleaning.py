@@ -12,8 +12,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
 from . import _limits as limits
 from ._errors import InputRefused
@@ -25,7 +27,44 @@ _MONEY = re.compile(USD_PATTERN)
 _MONEY_STEP = Decimal("0.000000000001")
 _MONEY_MAX = Decimal(10) ** 15
 _CONTEXT_MAX = 16
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+DEPTH_MAX = 32
+"""Levels of nesting in what is given; a provider's usage object has three or four."""
+REPAIRED_MAX = 32
+"""Repairs that are named in a live call's event."""
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+def json_safe(value: Any, *, strict: bool, depth: int = DEPTH_MAX) -> Any:
+    """*value* as what JSON can hold: times in RFC 3339, Decimal and UUID as strings, tuples as lists.
+
+    What has no such form, or is nested too deep, is refused (InputRefused) when *strict*, else told by its kind or
+    left out: a live call must not be lost for it.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return value if strict or math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        if depth == 0:
+            if strict:
+                raise InputRefused(f"it is nested deeper than {DEPTH_MAX} levels")
+            return None
+        if isinstance(value, Mapping):
+            return {str(key): json_safe(item, strict=strict, depth=depth - 1) for key, item in value.items()}
+        return [json_safe(item, strict=strict, depth=depth - 1) for item in value]
+    if isinstance(value, str | int):
+        return str(value) if isinstance(value, str) else int(value)
+    if strict:
+        raise InputRefused(f"a {kind.__name__} is no JSON value: give a string, a number, an object or a list")
+    return f"<{kind.__name__}>"
 
 
 class Cleaner:
@@ -65,23 +104,23 @@ class Cleaner:
             raise InputRefused(refusal)
         self.repaired.append(what)
 
-    def count(self, name: str, value: object, most: int = limits.INTEGER_MAX) -> int | None:
-        """A whole number from 0 to *most*; None for an absent one, and for a bad one in a live call."""
+    def count(self, name: str, value: object, *, least: int = 0, most: int = limits.INTEGER_MAX) -> int | None:
+        """A whole number from *least* to *most*; None for an absent one, and for a bad one in a live call."""
         if value is None:
             return None
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
         shown = (
             "a negative number"
             if isinstance(value, int) and not isinstance(value, bool) and value < 0
             else json_kind(value)
         )
-        self._repair(f"dropped:{name}", f"{name} must be a whole number from 0 to {most}, not {shown}")
+        self._repair(f"dropped:{name}", f"{name} must be a whole number from {least} to {most}, not {shown}")
         return None
 
     def tags(self, value: object) -> dict[str, str] | None:
         """Tags: keys like ``[a-z][a-z0-9_.-]{0,62}``, at most 32, values of at most 256 bytes."""
-        if not value:
+        if value is None:
             return None
         if not isinstance(value, Mapping):
             self._repair("dropped:tags", f"tags must be an object of strings, not {json_kind(value)}")
@@ -102,16 +141,16 @@ class Cleaner:
         """USD as a decimal string in its one spelling; a live call's figure is rounded half-even to 12 decimals."""
         if value is None:
             return None
-        if isinstance(value, str) and _MONEY.fullmatch(value):
+        if isinstance(value, str) and _MONEY.fullmatch(value) and not value.startswith("-"):
             return value
         if not self.live:
             raise InputRefused(
-                f'{name} must be a decimal string like "0.004505" (at most 12 decimals, no exponent), '
+                f'{name} must be a decimal string like "0.004505" (at most 12 decimals, no exponent or sign), '
                 f"not {json_kind(value)}"
             )
         try:
             amount = Decimal(str(value)) if not isinstance(value, bool) else Decimal("NaN")
-            if not amount.is_finite() or abs(amount) >= _MONEY_MAX:
+            if not amount.is_finite() or not 0 <= amount < _MONEY_MAX:
                 raise InvalidOperation
         except InvalidOperation:
             self.repaired.append(f"dropped:{name}")
@@ -124,7 +163,7 @@ class Cleaner:
 
     def context(self, value: object) -> dict[str, str]:
         """A pricing context: a small map of strings."""
-        if not value:
+        if value is None:
             return {}
         if not isinstance(value, Mapping):
             self._repair(
@@ -142,7 +181,7 @@ class Cleaner:
 
     def keys(self, value: object) -> list[str]:
         """Keys under which the call may be known elsewhere, without repetition."""
-        if not value:
+        if value is None:
             return []
         if not isinstance(value, list | tuple):
             self._repair("dropped:call_keys", f"call_keys must be a list of strings, not {json_kind(value)}")
@@ -188,7 +227,7 @@ def _without_text(value: Any) -> Any:
         return {
             str(key): _without_text(item)
             for key, item in value.items()
-            if not _is_text(item) and len(str(key)) <= limits.RAW_STRING_CHARACTERS_MAX
+            if not _is_text(item) and _PLAIN_NAME.fullmatch(str(key))
         }
     if isinstance(value, list | tuple):
         return [_without_text(item) for item in value if not _is_text(item)]

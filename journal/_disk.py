@@ -52,6 +52,10 @@ class Disk:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return _regular(os.open(path, flags, FILE_MODE), path)
 
+    def open_to_lock(self, path: Path) -> int:
+        """Open the lock file for a reader, which may not be allowed to write to it."""
+        return _regular(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), path)
+
     def lock(self, descriptor: int, wait_s: float) -> bool:
         """Take the exclusive flock within *wait_s*; False where somebody else kept it.
 

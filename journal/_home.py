@@ -98,13 +98,14 @@ class Home:
     def check(self) -> bool:
         """Whether the home is there.  Raises HomeError where something else is, or it is not safe to use."""
         try:
-            found = os.stat(self.path)
+            found = os.lstat(self.path)
         except FileNotFoundError:
-            if self.path.is_symlink():
-                raise HomeError(f"{self.path} is a link to nowhere: remove it or make its target") from None
             return False
         except OSError as error:
             raise HomeError(f"cannot look at {self.path}: {error.strerror}") from None
+        if stat.S_ISLNK(found.st_mode):
+            target = os.path.realpath(self.path)
+            raise HomeError(f"{self.path} is a symbolic link: set KELEDGER_HOME to where it leads, {target}")
         if not stat.S_ISDIR(found.st_mode):
             raise HomeError(f"{self.path} is not a folder: move it away or set KELEDGER_HOME to a folder")
         if found.st_uid != os.geteuid():
@@ -112,7 +113,7 @@ class Home:
                 f"{self.path} belongs to user id {found.st_uid}, not to you: a home has one user; "
                 "set KELEDGER_HOME to a folder of your own"
             )
-        if found.st_mode & 0o077 and self.journal.exists():
+        if found.st_mode & 0o077 and any(self.path.iterdir()):
             mode = stat.S_IMODE(found.st_mode)
             raise HomeError(f"{self.path} is open to others (mode {mode:04o}): run chmod 700 {self.path}")
         return True
@@ -175,6 +176,8 @@ def remedy(error: OSError) -> str:
         return "too many files are open: close some or raise the limit (ulimit -n)"
     if error.errno == errno.EIO:
         return "the disk may be failing: keep a copy of the home and check it"
+    if error.errno == errno.EEXIST:
+        return "something else stands in its place: run keledger verify"
     return "set KELEDGER_HOME to a folder that you may write to"
 
 

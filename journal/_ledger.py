@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from . import _limits as limits
 from ._adopting import Adoption, adopt, plan_adoption
 from ._adoption import adopted_book
 from ._attributes import NAMES, AttributeResolver
-from ._calls import BuiltCall, build_call, check_field_names
-from ._cleaning import json_kind
+from ._calls import BuiltCall, build_call, check_attributes, check_field_names
+from ._cleaning import Cleaner, json_kind, json_safe
 from ._disk import Disk
-from ._errors import HomeError, InputRefused, KeledgerError
+from ._errors import HomeError, InputRefused, KeledgerError, UsageError
 from ._home import Home
-from ._identity import id_of_key, input_sha256, new_id
+from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
 from ._library import LibraryCall
 from ._line import NewEvent
 from ._merge import Merged, merge
 from ._spool import Spool
-from ._validate import check_data, prepare_check
+from ._validate import check_data, check_live_data, prepare_check
 from ._writer import Appender
 from .prices import Book, PriceStore
 from .usage import CONTEXT_FIELDS, pricing_context, token_totals
+
+_ID = re.compile(ID_PATTERN)
+_SOURCE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Ledger:
         self._store = PriceStore(home.prices)
         self._book: Book | None = None
         self._book_as_of = -1
+        self._book_path = ""
         self._adoption: Adoption | None = None
         self.environment = self._attributes.environment
         """The ``KELEDGER_*`` variables that say whose calls these are, as of opening."""
@@ -118,9 +124,15 @@ class Ledger:
         if not isinstance(fields, Mapping):
             raise InputRefused(f"a call must be an object, not {json_kind(fields)}")
         check_field_names(fields)
+        fields = _plain_fields(fields)
+        check_attributes(fields)
+        if _SOURCE.fullmatch(source) is None:
+            raise UsageError(f"{source[:64]!r} is no source name: use letters, digits and . _ : -, at most 128")
         given_key = fields.get("id", key)
         if given_key is not None and (not isinstance(given_key, str) or not given_key):
             raise InputRefused(f"id must be a string that names the call, not {json_kind(given_key)}")
+        if given_key is not None:
+            Cleaner(live=False).text("id", given_key, limit=limits.REASON_BYTES_MAX)
         event_id = id_of_key(source, given_key) if given_key is not None else new_id()
         imported = source.startswith("import:")
         built = self._build(
@@ -144,20 +156,25 @@ class Ledger:
         call itself), ``run_flags``, ``environment``, ``cwd``; ``origin`` is ``hook`` unless given.  A watched call is
         repaired, never refused; where the journal cannot take it, it is spooled.
         """
+        begin = json_safe(begin, strict=False)
+        end = json_safe(end, strict=False)
         try:
             event = self._watched_event(begin, end)
             self._append([event])
-        except (KeledgerError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a finished call must not go down with it
             self._spool.keep(begin, end)
-            problem = f"{self.home.path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            problem = str(error) if isinstance(error, KeledgerError) else f"{self.home.path}: {_told(error)}"
             return Recorded(str(begin["id"]), "unknown", "unknown", None, 0, 0, journaled=False, problem=problem)
+        except BaseException:  # Ctrl-C: the call is kept first
+            self._spool.keep(begin, end)
+            raise
         return _recorded(event)
 
     def bring_in_spooled(self) -> int:
         """Journal what waits in the spool; returns how many calls that were.  What cannot be taken goes on waiting."""
         count = 0
         for path, content in self._spool.waiting():
-            with contextlib.suppress(KeledgerError, KeyError, TypeError, ValueError, OSError):
+            with contextlib.suppress(Exception):  # one file that cannot be taken must not keep the others waiting
                 self._appender.append([self._watched_event(content["begin"], content["end"])])
                 self._spool.remove(path)
                 count += 1
@@ -190,6 +207,7 @@ class Ledger:
     def _administer(self, event_type: str, fields: dict[str, Any], reason: str) -> str:
         if not reason.strip():
             raise InputRefused("a reason is missing: say why, it is kept for whoever reads the journal later")
+        reason = Cleaner(live=False).text("reason", reason, limit=limits.REASON_BYTES_MAX) or reason
         given = {**fields, "reason": reason}
         data = {
             "input_sha256": input_sha256(event_type, given),
@@ -240,10 +258,15 @@ class Ledger:
             environment=begin.get("environment") or {},
             folder=begin.get("cwd"),
         )
-        check_data(built.type, built.data)
-        return NewEvent.of(built.type, str(begin["id"]), built.data)
+        event_id = begin["id"]
+        if not isinstance(event_id, str) or _ID.fullmatch(event_id) is None:
+            raise InputRefused("the call's id is no UUID in its one spelling")
+        check_live_data(built.type, built.data)
+        return NewEvent.of(built.type, event_id, built.data)
 
     def _append(self, events: Sequence[NewEvent]) -> None:
+        if self._book is not None and self._adoption is None and not self._disk.exists(self._book_path):
+            self._adoption = plan_adoption(self._store, None)  # the home was removed meanwhile
         if self._adoption is not None:
             adopt(self.home, self._appender, self._adoption, self._attributes.os_user)
             self._adoption = None
@@ -266,10 +289,27 @@ class Ledger:
                 self._store.hold(self._adoption.files)
             if adopted is not None and (self._book is None or self._book.sha256 != adopted):
                 self._book = self._store.load_book(adopted)
+                self._book_path = str(self.home.prices / adopted)
             self._book_as_of = seen
         if self._book is None:
             raise HomeError(f"{self.home.path} names no price book any more: run keledger verify")
         return self._book
+
+
+def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as JSON values.  Raises InputRefused that names the field."""
+    plain = {}
+    for name, value in fields.items():
+        try:
+            plain[name] = json_safe(value, strict=True)
+        except InputRefused as error:
+            raise InputRefused(f"{name}: {error}") from None
+    return plain
+
+
+def _told(error: Exception) -> str:
+    """An unexpected error by its kind; its text may quote the call."""
+    return (error.strerror or "") if isinstance(error, OSError) else f"unexpected {type(error).__name__}"
 
 
 def _recorded(event: NewEvent) -> Recorded:

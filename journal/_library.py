@@ -39,9 +39,13 @@ class LibraryCall:
         self._end: dict[str, Any] | None = None
         self._not_sent = False
         self._started_ns = 0
+        self._pid = 0
         self._begin: dict[str, Any] = {}
 
     def __enter__(self) -> LibraryCall:
+        if self._begin:
+            raise UsageError("this call was entered before: make a new one with ledger.call() for each")
+        self._pid = os.getpid()
         attributes = {name: self._fields.pop(name) for name in (*NAMES, "tags") if name in self._fields}
         self._begin = {
             "id": self.id,
@@ -50,7 +54,7 @@ class LibraryCall:
             "run": self._ledger.run,
             "attributes": attributes,
             "environment": self._ledger.environment,
-            "cwd": os.getcwd(),
+            "cwd": _working_folder(),
             "pricing_context": _requested_context(self._request),
             **self._fields,
         }
@@ -63,7 +67,6 @@ class LibraryCall:
         *response* is the provider's response or just its usage object, as parsed JSON or as its SDK's object; no text
         of it is kept.  *fields* stand above what is read from it (``finish_reason``, ``reported_cost_usd``, …).
         """
-        check_field_names(fields)
         facts = extract_response(response, provider_name(str(self._begin.get("provider") or "")))
         end: dict[str, Any] = {
             "usage_raw": facts.usage,
@@ -75,6 +78,7 @@ class LibraryCall:
             "status": "ok",
         }
         self._end = {key: value for key, value in {**end, **fields}.items() if value is not None}
+        check_field_names(fields)  # last, so that a misspelt one does not cost what was answered
 
     def not_sent(self) -> None:
         """Tell that the request was never sent: nothing can have been billed, and nothing is recorded."""
@@ -83,6 +87,8 @@ class LibraryCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if os.getpid() != self._pid:
+            return  # a forked child leaves the block too; the call is its parent's
         duration_ms = (time.monotonic_ns() - self._started_ns) // 1_000_000
         if self._end is None:
             if self._not_sent:
@@ -96,17 +102,33 @@ def _failure(error: BaseException | None) -> dict[str, Any]:
     """What an exception tells of a failed call: its class and HTTP status, never its text."""
     if error is None:
         return {"status": "unknown"}
-    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    status = _attribute(error, "status_code") or _attribute(_attribute(error, "response"), "status_code")
     end: dict[str, Any] = {"status": "unknown", "error_type": type(error).__name__}
-    if isinstance(status, int) and not isinstance(status, bool):
+    if isinstance(status, int) and not isinstance(status, bool) and 100 <= status <= 599:
         end |= {"status": "error", "http_status": status}
     return end
 
 
 def _answered_context(response: object) -> dict[str, str]:
     """The service tier that a whole response names, in the provider's word: it may say that the standard one held."""
-    named = response.get("service_tier") if isinstance(response, Mapping) else getattr(response, "service_tier", None)
+    named = response.get("service_tier") if isinstance(response, Mapping) else _attribute(response, "service_tier")
     return {"service_tier": named} if isinstance(named, str) else {}
+
+
+def _attribute(thing: object, name: str) -> object:
+    """An attribute of somebody else's object, whose property may raise; None then."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001
+        return None
+
+
+def _working_folder() -> str | None:
+    """Where this process is; None where that folder is gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _requested_context(request: object) -> dict[str, str]:

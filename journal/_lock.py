@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 from . import _limits as limits
@@ -26,10 +27,11 @@ class HomeLock:
     def held(self) -> Iterator[None]:
         """Hold the lock.  Makes the home where it is missing.  Raises AppendRefused, HomeError."""
         self.forked()
+        deadline = time.monotonic() + limits.LOCK_WAIT_S
         if not self._mutex.acquire(timeout=limits.LOCK_WAIT_S):
             raise AppendRefused(self._timeout("a thread of this process"))
         try:
-            descriptor = self._take()
+            descriptor = self._take(max(0.0, deadline - time.monotonic()))
             try:
                 yield
             finally:
@@ -59,11 +61,11 @@ class HomeLock:
                 self._disk.close(self._descriptor)
             self._descriptor = None
 
-    def _take(self) -> int:
+    def _take(self, wait_s: float) -> int:
         taken = False
         try:
             descriptor = self._open()
-            taken = self._disk.lock(descriptor, limits.LOCK_WAIT_S)
+            taken = self._disk.lock(descriptor, wait_s)
         except OSError as error:
             raise AppendRefused(f"cannot lock {self._home.lock}: {error.strerror}; nothing was written") from error
         finally:

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from . import _limits as limits
 from ._adopting import keep_price_file
 from ._disk import Disk, write_new
 from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
-from ._home import Home
+from ._home import Home, remedy
 from ._identity import new_id
 from ._line import NewEvent
 from ._reader import Position, Scan, scan_journal
 from ._segment import iter_lines
 from ._validate import check_data
+from ._verify import verify
 from ._writer import Appender
 from .prices import BookManifest
 
-_BOOK = re.compile(rb'"book":"([0-9a-f]{64})"')
+_HARMLESS = ("tail_torn", "conflict")
+"""Findings of a source that do not keep it from being merged: no event of it is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,10 @@ def merge(
         )
     if os.path.realpath(source.path) == os.path.realpath(home.path):
         raise UsageError(f"{source.path} is this home itself: give the path of another one")
-    theirs = scan_journal(source)
-    for finding in theirs.findings:
-        if finding.damage and finding.kind != "tail_torn":
+    for finding in verify(source).findings:
+        if finding.damage and finding.kind not in _HARMLESS:
             raise JournalDamaged(f"{finding.message}; nothing was merged")
+    theirs = scan_journal(source)
     appender.disk.make_folder(home.path) if not home.path.exists() else None
     staging = home.path / f"merge-{os.getpid()}-{os.urandom(4).hex()}"
     with appender.locked():
@@ -97,6 +100,10 @@ def merge(
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
             return _complete(home, appender, pieces, theirs, books, actor, reason)
+    except OSError as error:
+        raise HomeError(
+            f"cannot copy {source.path} into {home.path}: {error.strerror}; {remedy(error)}, then merge again"
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -148,16 +155,21 @@ def _plan_writer(
 
 def _refuse_contradiction(home: Home, source: Home, writer: str, last_seq: int) -> None:
     """Raise MergeRefused where both sides hold one valid seq with different hashes."""
-    for mine, other in zip(_seq_hashes(home, writer, last_seq), _seq_hashes(source, writer, last_seq), strict=False):
-        if mine[0] == other[0] and mine[1] != other[1]:
+    mine, other = _seq_hashes(home, writer, last_seq), _seq_hashes(source, writer, last_seq)
+    left, right = next(mine, None), next(other, None)
+    while left is not None and right is not None:
+        if left[0] == right[0] and left[1] != right[1]:
             raise MergeRefused(
-                f"writer {writer} went two ways: seq {mine[0]} differs between {home.journal / writer} and "
+                f"writer {writer} went two ways: seq {left[0]} differs between {home.journal / writer} and "
                 f"{source.journal / writer}; nothing was merged"
             )
+        behind = min(left[0], right[0])
+        left = next(mine, None) if left[0] == behind else left
+        right = next(other, None) if right[0] == behind else right
 
 
 def _seq_hashes(home: Home, writer: str, last_seq: int) -> Iterator[tuple[int, bytes]]:
-    """(seq, hash) of the last valid line of each run up to *last_seq*: equal there means equal below."""
+    """(seq, hash) of every valid line up to *last_seq*."""
     for chunk in scan_journal(home, writer=writer).chunks:
         for line in chunk.lines():
             seq = int(line[line.index(b'"seq":') + 6 : line.index(b',"tick":')])
@@ -171,7 +183,9 @@ def _named_books(pieces: list[_Piece]) -> tuple[str, ...]:
     names: set[str] = set()
     for piece in pieces:
         for line in iter_lines(piece.source, piece.start, piece.end):
-            names.update(found.decode() for found in _BOOK.findall(line))
+            if b'"book":"' in line:
+                data = orjson.loads(line)["data"]
+                names.update(filter(None, (data.get("book"), data.get("cost", {}).get("book"))))
     return tuple(sorted(names))
 
 
@@ -234,7 +248,7 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
     if staged is None:
         descriptor = disk.open_append(piece.target)
         try:
-            _copy(disk, piece, descriptor)
+            _copy(disk, replace(piece, start=_already_here(piece)), descriptor)
         finally:
             disk.close(descriptor)
         return
@@ -244,6 +258,23 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
         disk.sync_folder(folder)
     finally:
         disk.close(folder)
+
+
+def _already_here(piece: _Piece) -> int:
+    """Where to go on in a file that a merge, killed or on a full disk, has extended in part.
+
+    Raises MergeRefused where what stands behind the last valid line is not the source's.
+    """
+    with open(piece.target, "rb") as mine, open(piece.source, "rb") as other:
+        mine.seek(piece.start)
+        other.seek(piece.start)
+        there = mine.read()
+        if other.read(len(there)) != there:
+            raise MergeRefused(
+                f"{piece.target} has {len(there)} bytes after its last whole line that {piece.source} has not: "
+                "nothing was merged from it"
+            )
+    return piece.start + len(there)
 
 
 def _complete(

@@ -60,16 +60,21 @@ def seal(path: Path, length_bytes: int) -> dict[str, Any]:
     return sealed
 
 
+EMPTY_SEALS_MAX = 64
+"""How many segments without events a segment lists: what it does not list below itself holds none either."""
+
+
 def seals_after(paths: Sequence[Path], last: Last | None) -> list[dict[str, Any]]:
-    """Seals for all segments that no later one has sealed: the one of *last* at its length, others at nothing."""
+    """Seals for the segments that no later one has sealed: the one of *last* at its length, others at nothing."""
     sealed: set[str] = set()
     for path in paths:
         head = read_head(path)
         sealed.update(head.seals if head is not None else ())
-    return [
-        seal(path, last.length_bytes if last is not None and path.name == last.file else 0)
-        for path in paths
-        if path.name not in sealed
+    unsealed = [path for path in paths if path.name not in sealed]
+    empty = [path for path in unsealed if last is None or path.name != last.file]
+    held = [path for path in unsealed if path not in empty]
+    return [seal(path, last.length_bytes if last is not None else 0) for path in held] + [
+        seal(path, 0) for path in empty[-EMPTY_SEALS_MAX:]
     ]
 
 

@@ -176,12 +176,12 @@ class _WriterScan:
         for start, end in found.runs:
             whole = sealed is not None and (start, end) == (0, size)
             self.scan.chunks.append(Chunk(self.writer, number, path, start, end, whole))
-        last = orjson.loads(found.last_line)
+        seq, tick = _stamps(found.last_line)
         return Position(
             segment=number,
             offset_bytes=found.end,
-            seq=last["seq"],
-            tick=last["tick"],
+            seq=seq,
+            tick=tick,
             hash=found.last_hash.hex(),
             lines=found.line_number,
         )
@@ -201,7 +201,10 @@ class _WriterScan:
         if self.locked or not self.home.lock.exists():
             return self._report_tail(path, last_hash, end, lines)
         disk = Disk()
-        descriptor = disk.open_lock(self.home.lock)
+        try:
+            descriptor = disk.open_to_lock(self.home.lock)
+        except OSError:  # not even to be read: then the tail is told as it is seen
+            return self._report_tail(path, last_hash, end, lines)
         try:
             if disk.lock(descriptor, _RECHECK_WAIT_S):
                 self._report_tail(path, last_hash, end, lines)
@@ -222,6 +225,16 @@ class _WriterScan:
 
     def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
         self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))
+
+
+def _stamps(line: bytes) -> tuple[int, int]:
+    """A line's seq and tick; 0 for one that fits its hash but was never an event, which ``verify`` tells."""
+    try:
+        event = orjson.loads(line)
+        seq, tick = event["seq"], event["tick"]
+    except (ValueError, KeyError, TypeError):
+        return 0, 0
+    return (seq, tick) if isinstance(seq, int) and isinstance(tick, int) else (0, 0)
 
 
 def read_events(scan: Scan) -> Iterator[tuple[Chunk, dict[str, Any]]]:

@@ -37,6 +37,8 @@ class Spool:
         path = self.folder / f"{begin['id']}.json"
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            if stat.S_IMODE(os.stat(self.folder).st_mode) & 0o077:
+                os.chmod(self.folder, 0o700)  # it is ours, or this fails
             write_new(self._disk, path, text.encode())
         except OSError as error:
             sys.stderr.write(
@@ -62,21 +64,25 @@ class Spool:
             )
         except OSError:
             return
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-            return  # somebody else could have put calls there
+        if self.is_open():
+            return
         self._empty_at_ns = None if names else status.st_mtime_ns
         for name in names:
             path = self.folder / name
             try:
                 content = json.loads(path.read_bytes())
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
-            if (
-                isinstance(content, dict)
-                and content.get("keledger_spool") == SPOOL_VERSION
-                and content["kind"] == "hook"
-            ):
+            if isinstance(content, dict) and content.get("keledger_spool") == SPOOL_VERSION:
                 yield path, content
+
+    def is_open(self) -> bool:
+        """Whether somebody else could have put calls there; then none of them is believed."""
+        try:
+            status = os.stat(self.folder)
+        except OSError:
+            return False
+        return status.st_uid != os.geteuid() or bool(stat.S_IMODE(status.st_mode) & 0o022)
 
     def remove(self, path: Path) -> None:
         """Forget a file whose event is durable in the journal."""

@@ -40,7 +40,7 @@ def parse_time(text: str) -> int:
     micros = ((fraction or "") + "000000")[:6]
     zone = "+00:00" if offset in "Zz" else offset
     try:
-        instant = datetime.fromisoformat(f"{date}T{clock}.{micros}{zone}")
+        instant = datetime.fromisoformat(f"{date}T{clock}.{micros}{zone}").astimezone(UTC)
         return (instant - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError) as error:
         raise InputRefused(f"{text!r} is no time: {error}") from None

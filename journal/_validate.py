@@ -34,6 +34,24 @@ def check_data(event_type: str, data: dict[str, Any]) -> None:
         raise InputRefused(f"{place}: {first['msg']}") from None
 
 
+def check_live_data(event_type: str, data: dict[str, Any]) -> None:
+    """As :func:`check_data`, for a call that must not be lost: an optional field that is wrong is dropped, and named.
+
+    Raises InputRefused where a field is wrong that every call has.
+    """
+    fields = _schemas()[event_type]["fields"]
+    for _ in fields:
+        try:
+            return check_data(event_type, data)
+        except InputRefused as error:
+            name = str(error).partition(":")[0].partition(".")[0]
+            if name not in data or fields[name]["required"]:
+                raise
+            del data[name]
+            data.setdefault("repaired", []).append(f"dropped:{name}")
+    return None
+
+
 def prepare_check(event_type: str) -> None:
     """Load what :func:`check_data` needs for a type."""
     _validator(event_type)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from . import _limits as limits
 from ._disk import Disk
 from ._errors import InputRefused
 from ._home import Home
+from ._identity import ID_PATTERN
+from ._money import usd_to_pico
 from ._reader import Chunk, Scan, scan_journal
 from ._segment import Finding
 from ._spool import Spool
 from ._validate import check_data, writes
 
+_ID = re.compile(ID_PATTERN)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENVELOPE = ("specversion", "id", "source", "type", "v", "time", "seq", "tick", "data", "hash")
 
 
@@ -52,7 +57,11 @@ def verify(home: Home, *, on_progress: Callable[[int, int], None] | None = None)
     result.findings += scan.findings
     result.writers = {writer: position.seq for writer, position in scan.positions.items()}
     _Pass(home, scan, result, on_progress).run()
-    waiting = sum(1 for _ in Spool(home, Disk()).waiting())
+    spool = Spool(home, Disk())
+    if spool.is_open():
+        message = f"{home.spool} can be written by others, so nothing in it is believed: look at it, then chmod 700"
+        result.findings.append(Finding("spool_open", str(home.spool), message))
+    waiting = sum(1 for _ in spool.waiting())
     if waiting:
         folder = str(home.spool)
         message = f"{waiting} calls wait in {folder}: the next append brings them in"
@@ -95,7 +104,7 @@ class _Pass:
         except ValueError:
             self._found("line_unreadable", chunk.path, offset, "its hash fits, but it is no JSON object")
             return None, tick
-        if not isinstance(event, dict) or tuple(event) != _ENVELOPE or event["source"] != f"/keledger/{chunk.writer}":
+        if not _is_event(event, chunk.writer):
             self._found("envelope_wrong", chunk.path, offset, "it is no event of this writer")
             return None, tick
         if expected is not None and event["seq"] != expected:
@@ -118,6 +127,8 @@ class _Pass:
             except InputRefused as error:
                 self._found("content_wrong", chunk.path, offset, f"{event_type} {event['id']}: {error}")
                 return
+            if "cost" in data and not _adds_up(data["cost"]):
+                self._found("cost_wrong", chunk.path, offset, f"the cost of {event['id']} is not the sum of its lines")
             self._remember(chunk, offset, event)
         self._conflict(chunk, offset, event)
 
@@ -131,9 +142,9 @@ class _Pass:
 
     def _conflict(self, chunk: Chunk, offset: int, event: dict[str, Any]) -> None:
         data = event["data"]
-        given = data.get("input_sha256", "") if isinstance(data, dict) else ""
+        given = data.get("input_sha256")
         key = bytes.fromhex(event["id"].replace("-", ""))
-        digest = bytes.fromhex(given[:16])
+        digest = bytes.fromhex(given[:16]) if isinstance(given, str) and _SHA256.fullmatch(given) else b""
         first = self.seen.setdefault(key, (digest, f"{chunk.writer}/{chunk.path.name} byte {offset}"))
         if first[0] != digest:
             self._found(
@@ -178,6 +189,28 @@ class _Pass:
 
     def _found(self, kind: str, path: Path, offset: int, what: str) -> None:
         self.result.findings.append(Finding(kind, str(path), f"{path} (byte {offset}): {what}", offset_bytes=offset))
+
+
+def _is_event(event: Any, writer: str) -> bool:
+    """Whether a line is an envelope of this writer's; what its data must be depends on its type."""
+    return (
+        isinstance(event, dict)
+        and tuple(event) == _ENVELOPE
+        and event["specversion"] == "1.0"
+        and event["source"] == f"/keledger/{writer}"
+        and all(isinstance(event[name], str) for name in ("id", "type", "time"))
+        and _ID.fullmatch(event["id"]) is not None
+        and all(type(event[name]) is int and event[name] > 0 for name in ("v", "seq", "tick"))
+        and isinstance(event["data"], dict)
+    )
+
+
+def _adds_up(cost: Mapping[str, Any]) -> bool:
+    total = cost.get("total_usd")
+    if total is None:
+        return True
+    parts = [line.get("usd") for line in cost["lines"]]
+    return None not in parts and usd_to_pico(total) == sum(map(usd_to_pico, parts))
 
 
 def _with_offsets(chunk: Chunk) -> Iterator[tuple[int, bytes]]:

@@ -125,11 +125,11 @@ class Appender:
         for event in events:
             length = len(event.data) + 512  # the envelope is below 350 bytes
             if batch and size + length > limits.BATCH_BYTES_MAX:
-                done += self._append_batch(batch)
+                done += self._append_after(done, batch)
                 batch, size = [], 0
             batch.append(event)
             size += length
-        done += self._append_batch(batch)
+        done += self._append_after(done, batch)
         if self._above_merged:
             # The marker stands only while a merge holds the lock, or after one died with it.  From here on this
             # writer's own end has a tick above all that was merged.
@@ -137,6 +137,17 @@ class Appender:
                 self.disk.remove(self.home.merging)
             self._above_merged = False
         return done
+
+    def _append_after(self, done: Sequence[Appended], events: Sequence[NewEvent]) -> list[Appended]:
+        """Append the next batch.  A refusal is none any more where an earlier batch is durable."""
+        try:
+            return self._append_batch(events)
+        except AppendRefused as error:
+            if not done:
+                raise
+            raise AppendUnknown(
+                f"{len(done)} events are journaled, {len(events)} more are not: {error}; send all again under their ids"
+            ) from error
 
     def _look(self) -> None:
         try:
@@ -271,7 +282,10 @@ class Appender:
             self._create_segment(1, None, [], "first")
         elif not self._open_clean(paths[-1]):
             last = find_last(self.home, identity.writer)
-            self._create_segment(int(paths[-1].stem) + 1, last, seals_after(paths, last), "unclean_tail")
+            # An empty file is taken over: a full disk, asked again and again, must not leave one at each time.
+            taken = paths.pop() if paths[-1].stat().st_size == 0 else None
+            number = int(taken.stem) if taken else int(paths[-1].stem) + 1
+            self._create_segment(number, last, seals_after(paths, last), "unclean_tail", taken_over=taken is not None)
         if self.disk.exists(self._merging):
             self._raise_tick()
 
@@ -301,7 +315,15 @@ class Appender:
         self._create_segment(tail.number + 1, last, [seal(tail.path, tail.end)], reason)
         self._close_quietly(tail.descriptor)
 
-    def _create_segment(self, number: int, after: Last | None, seals: Sequence[dict[str, Any]], reason: str) -> None:
+    def _create_segment(
+        self,
+        number: int,
+        after: Last | None,
+        seals: Sequence[dict[str, Any]],
+        reason: str,
+        *,
+        taken_over: bool = False,
+    ) -> None:
         identity = self._identity
         if identity is None or number > limits.SEGMENT_NUMBER_MAX:
             raise AppendRefused(f"{self.home.path} has used up its segment numbers: nothing was written")
@@ -315,9 +337,12 @@ class Appender:
             tick=tick,
             previous=after.hash if after else ZERO_HASH,
         )
+        if len(line) > limits.LINE_BYTES_MAX:
+            raise AppendRefused(f"the first line of {path} would be {len(line)} bytes long: nothing was written")
         folder = self.disk.open_folder(path.parent)
         try:
-            fresh = _Tail(self.disk.create_exclusive(path), path, 0, digest, seq, tick)
+            descriptor = self.disk.open_append(path) if taken_over else self.disk.create_exclusive(path)
+            fresh = _Tail(descriptor, path, 0, digest, seq, tick)
             try:
                 self._write_and_sync(fresh, line)
                 self.disk.sync_folder(folder)

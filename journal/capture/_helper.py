@@ -21,6 +21,8 @@ def serve_client() -> None:
         os.setsid()  # where the client's libc could not: a Ctrl-C at the terminal must not reach this process
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    if home := os.environ.get("KELEDGER_HOME"):  # as the client means a relative one
+        os.environ["KELEDGER_HOME"] = os.path.abspath(os.path.expanduser(home))
     os.chdir("/")  # keeps no file system busy
     server = CallServer(_open_ledger, say)
     server.adopt(socket.socket(fileno=os.dup(0)))

@@ -182,7 +182,10 @@ def _inherit_flags(flags: Mapping[str, object]) -> None:
     if flags:
         import json
 
-        merged = json.loads(outer) if outer else {}
+        merged = {}
+        with contextlib.suppress(ValueError):  # somebody else's idea of that variable
+            merged = json.loads(outer) if outer else {}
+        merged = merged if isinstance(merged, dict) else {}
         merged = {**merged, **flags, "tags": {**merged.get("tags", {}), **flags.get("tags", {})}}  # type: ignore[dict-item]
         os.environ["KELEDGER_RUN_FLAGS"] = json.dumps(merged, separators=(",", ":"))
 

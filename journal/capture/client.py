@@ -17,6 +17,7 @@ import functools
 import inspect
 import json
 import os
+import re
 import socket
 import sys
 import threading
@@ -41,6 +42,7 @@ USAGE_BYTES_MAX = 256 * 1024
 
 REQUEST_PARAMETERS = ["self", "url", "headers", "data", "label"]
 ATTRIBUTES = ("project", "user", "team", "cost_center", "tags")
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")
 PRICING_FIELDS = ("service_tier", "speed", "inference_geo")
 
 # What requests and urllib3 raise before the first byte of a request has left.  Whatever else they raise, the
@@ -335,7 +337,7 @@ def _usage(body: dict[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         length_bytes = len(encode(usage))
-    except ValueError:  # NaN, which Python's parser lets through
+    except (ValueError, RecursionError):  # NaN, which Python's parser lets through; or nested without end
         return None
     return usage if length_bytes <= USAGE_BYTES_MAX else None
 
@@ -349,12 +351,18 @@ def _finish_reason(body: dict[str, Any]) -> str | None:
 
 
 def _text(body: dict[str, Any], *names: str) -> str | None:
-    return next((body[name] for name in names if isinstance(body.get(name), str)), None)
+    """The first of these that is one word: an id or a name, never a sentence that a provider put in its place."""
+    return next((body[name] for name in names if is_word(body.get(name))), None)
 
 
 def _pricing_context(message: dict[str, Any]) -> dict[str, str]:
     """What a price may hang on that stands beside the usage, under the providers' own names."""
-    return {name: message[name] for name in PRICING_FIELDS if isinstance(message.get(name), str)}
+    return {name: message[name] for name in PRICING_FIELDS if is_word(message.get(name))}
+
+
+def is_word(value: object) -> bool:
+    """Whether a value is an id or a name, as a program gives it."""
+    return isinstance(value, str) and len(value) <= 256 and WORD.fullmatch(value) is not None
 
 
 def _attributes(variables: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,29 @@ def test_lines_and_a_torn_tail_of_another_process_are_told_apart(home: Home) -> 
     assert not verify(home).damaged
 
 
-@pytest.mark.parametrize("content", [b"", b'{"specversion"', bytes(500)])
+def test_an_empty_segment_is_taken_over(home: Home) -> None:
+    """A full disk leaves an empty file at a refusal; a thousand refusals must not leave a thousand."""
+    Appender(home).append([note("before")])
+    empty = newest_segment(home).with_name("00000002.jsonl")
+    empty.touch(mode=0o600)
+    Appender(home).append([note("after")])
+    assert newest_segment(home) == empty
+    assert [event["seq"] for event in events(home)] == [1, 2, 3, 4]
+    assert verify(home).findings == []
+
+
+def test_many_headless_segments_are_sealed_within_a_line(home: Home) -> None:
+    Appender(home).append([note("before")])
+    first = newest_segment(home)
+    for number in range(2, 5002):
+        first.with_name(f"{number:08d}.jsonl").write_bytes(b"{")
+    for _ in range(2):
+        Appender(home).append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", None, "after", "after"]
+    assert not verify(home).damaged
+
+
+@pytest.mark.parametrize("content", [b'{"specversion"', bytes(500)])
 def test_a_headless_segment_is_skipped_and_sealed_at_nothing(home: Home, content: bytes) -> None:
     Appender(home).append([note("before")])
     segment = newest_segment(home)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from keledger.journal import Home, InputRefused, Ledger, UsageError
+from keledger.journal import Home, InputRefused, Ledger, UsageError, verify
 
 from .support import USAGE, calls
 
@@ -143,3 +149,119 @@ def test_threads_record_at_once(ledger: Ledger, home: Home) -> None:
         thread.join()
     assert len(calls(home)) == 80
     assert len({event["id"] for event in calls(home)}) == 80
+
+
+class _Broken:
+    @property
+    def status_code(self) -> int:
+        raise RuntimeError("not now")
+
+    @property
+    def service_tier(self) -> str:
+        raise RuntimeError("not now")
+
+
+ODD: list[dict[str, Any]] = [
+    {"time": datetime.now(UTC)},
+    {"session": uuid.uuid4()},
+    {"reported_cost_usd": Decimal("0.1")},
+    {"tags": {"a": b"bytes", 7: "x"}},
+    {"started_at": "0001-01-01T00:00:00+01:00"},
+    {"started_at": "9999-12-31T23:59:59-01:00"},
+    {"estimate_id": "abc"},
+    {"original": {"currency": "EUR", "amount": 1.5}},
+    {"provider": " "},
+    {"tags": {f"Bad {number}": "" for number in range(5000)}},
+    {"usage": {"output_text": 12.5, "input_uncached": -3}},
+    {"session": object()},
+]
+
+
+@pytest.mark.parametrize("fields", ODD, ids=[next(iter(fields)) + str(at) for at, fields in enumerate(ODD)])
+def test_whatever_is_given_a_finished_call_is_journaled(ledger: Ledger, home: Home, fields: dict[str, Any]) -> None:
+    with ledger.call(**{"provider": "openai", "model": "gpt-5-mini", **fields}) as call:
+        call.complete(USAGE)
+    assert call.recorded is not None
+    assert call.recorded.journaled, call.recorded.problem
+    assert len(_only(home).get("repaired", ())) <= 33
+    assert not verify(home).damaged
+
+
+def test_a_usage_object_nested_without_end_costs_no_call(ledger: Ledger, home: Home) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(3000):
+        deep = {"deeper": deep}
+    with ledger.call(provider="openai", model="gpt-5-mini") as call:
+        call.complete({**USAGE, "more": deep})
+    assert _only(home)["cost"]["total_usd"] == "0.000515"
+
+
+def test_objects_whose_properties_raise_cost_no_call(ledger: Ledger, home: Home) -> None:
+    error = RuntimeError("canary")
+    error.response = _Broken()  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="canary"), ledger.call(provider="openai", model="gpt-5-mini"):
+        raise error
+    with ledger.call(provider="openai", model="gpt-5-mini") as call:
+        call.complete(_Broken())
+    assert [event["data"]["status"] for event in calls(home)] == ["unknown", "unknown"]
+
+
+def test_a_misspelt_field_of_the_answer_is_told_and_the_call_kept(ledger: Ledger, home: Home) -> None:
+    with pytest.raises(InputRefused, match="finish_raeson"), ledger.call(provider="openai", model="gpt-5-mini") as call:
+        call.complete(USAGE, finish_raeson="stop")
+    assert _only(home)["cost"]["state"] == "priced"
+
+
+def test_a_fork_inside_a_call_leaves_it_to_the_parent(ledger: Ledger, home: Home) -> None:
+    with ledger.call(provider="openai", model="gpt-5-mini") as call:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(SystemExit):
+                call.__exit__(SystemExit, SystemExit(0), None)
+            os._exit(0)
+        os.waitpid(child, 0)
+        call.complete(USAGE)
+    assert _only(home)["status"] == "ok"
+
+
+def test_one_call_is_entered_once(ledger: Ledger, home: Home) -> None:
+    call = ledger.call(provider="openai", model="gpt-5-mini")
+    with call:
+        call.complete(USAGE)
+    with pytest.raises(UsageError, match="entered before"), call:
+        pass
+    assert len(calls(home)) == 1
+
+
+def test_a_working_folder_that_is_gone_costs_no_call(
+    ledger: Ledger, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with ledger.call(provider="openai", model="gpt-5-mini") as call:
+        call.complete(USAGE)
+    assert _only(home)["project"] == "unknown"
+
+
+def test_an_interrupt_while_a_finished_call_is_recorded_keeps_it(
+    ledger: Ledger, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ledger.record(provider="openai", model="gpt-5-mini", usage_raw=USAGE)
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger._appender, "append", interrupt)
+        with pytest.raises(KeyboardInterrupt), ledger.call(provider="openai", model="gpt-5-mini") as call:
+            call.complete(USAGE)
+    ledger.record(provider="openai", model="gpt-5-mini", usage_raw=USAGE)
+    assert len(calls(home)) == 3
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, "unknown"), (1006, "unknown"), (404, "error")])
+def test_only_a_refusal_costs_nothing(ledger: Ledger, home: Home, status: int, expected: str) -> None:
+    with pytest.raises(_HTTPError), ledger.call(provider="openai", model="gpt-5-mini"):
+        raise _HTTPError(status)
+    assert _only(home)["status"] == expected

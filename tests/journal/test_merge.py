@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from keledger.journal import Home, JournalDamaged, KeledgerError, Ledger, MergeRefused, UsageError, verify
+from keledger.journal import Home, HomeError, JournalDamaged, KeledgerError, Ledger, MergeRefused, UsageError, verify
 from keledger.journal import _limits as limits
 from keledger.journal._disk import Disk
 from keledger.journal._merge import merge
@@ -125,7 +126,7 @@ def test_an_exhausted_tick_is_refused(ledger: Ledger, home: Home, other: Home, m
 def test_a_missing_book_is_named(ledger: Ledger, home: Home, other: Home) -> None:
     for path in other.prices.iterdir():
         path.unlink()
-    with pytest.raises(JournalDamaged, match="is missing, though events name it"):
+    with pytest.raises(JournalDamaged, match="No such file or directory; named by"):
         ledger.merge(other.path)
 
 
@@ -196,4 +197,73 @@ def test_a_full_disk_leaves_the_journal_as_it_was(ledger: Ledger, home: Home, ot
     before = tree_bytes(home.path)
     with pytest.raises((OSError, KeledgerError)):
         merge(home, other.path, appender=Appender(home, disk=Full()), actor="test")
+    assert tree_bytes(home.path) == before
+
+
+def test_a_merge_that_tore_a_file_goes_on_where_it_stopped(ledger: Ledger, home: Home, other: Home) -> None:
+    class Torn(Disk):
+        torn = False
+
+        def write(self, descriptor: int, data: bytes) -> int:
+            if self.torn:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.torn = len(data) > 300
+            return super().write(descriptor, data[:300])
+
+    ledger.merge(other.path)
+    with Ledger.open(other.path) as more:
+        more.record_many([call(session="later") for _ in range(3)])
+    with pytest.raises(HomeError, match="make room"):
+        merge(home, other.path, appender=Appender(home, disk=Torn()), actor="test")
+    assert "tail_torn" in {finding.kind for finding in verify(home).findings}
+    ledger.merge(other.path)
+    assert len(calls(home)) == 6
+    assert not verify(home).damaged
+
+
+def test_a_tag_that_looks_like_a_book_does_not_stop_a_merge(ledger: Ledger, other: Home, home: Home) -> None:
+    with Ledger.open(other.path) as more:
+        more.record(**call(tags={"book": "ab" * 32}))
+    ledger.merge(other.path)
+    assert len(calls(home)) == 4
+
+
+def test_a_contradiction_shows_behind_damage(ledger: Ledger, home: Home, other: Home, tmp_path: Path) -> None:
+    copy = Home.at(tmp_path / "copy")
+    shutil.copytree(other.path, copy.path)
+    with Ledger.open(other.path) as one_way:
+        one_way.record(**call(session="one way"))
+    ledger.merge(other.path)
+    shutil.rmtree(other.path)
+    shutil.copytree(copy.path, other.path)
+    with Ledger.open(other.path) as another_way:
+        another_way.record(**call(session="another way"))
+    mine = home.journal / other.writers()[0] / "00000001.jsonl"
+    lines = mine.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"gpt-5-mini", b"gpt-5-mina", 1)
+    mine.write_bytes(b"".join(lines))
+    with pytest.raises(MergeRefused, match="went two ways"):
+        ledger.merge(other.path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"specversion":"1.0","id":"zz","source":"/keledger/%b","type":"x","v":1,"time":"t","seq":6,"tick":6,"data":{}',
+        b'{"specversion":"1.0","id":"%b","type":["x"]',
+        b"[1,2",
+    ],
+)
+def test_lines_that_are_no_events_are_not_merged(ledger: Ledger, home: Home, other: Home, body: bytes) -> None:
+    path = newest_segment(other)
+    body = body.replace(b"%b", other.writers()[0].encode())
+    previous = bytes.fromhex(path.read_bytes()[-67:-3].decode())
+    digest = hashlib.sha256(previous + body).hexdigest().encode()
+    with path.open("ab") as file:
+        file.write(b'%b,"hash":"%b"}\n' % (body, digest))
+    ledger.record(**call())
+    before = tree_bytes(home.path)
+    assert verify(other).damaged
+    with pytest.raises(JournalDamaged, match="nothing was merged"):
+        ledger.merge(other.path)
     assert tree_bytes(home.path) == before

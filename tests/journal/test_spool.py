@@ -107,3 +107,21 @@ def test_a_spool_that_others_can_write_is_not_believed(home: Home, ledger: Ledge
     (home.spool / "planted.json").write_text(json.dumps(content))
     ledger.record(**call())
     assert len(calls(home)) == 1
+
+
+@pytest.mark.parametrize(
+    "begin",
+    ["text", {}, {**BEGIN, "id": 'zz","x":"y'}, {**BEGIN, "cwd": 7}, {**BEGIN, "attributes": "crm"}],
+    ids=["no object", "no id", "an id that is none", "a folder that is none", "attributes that are none"],
+)
+def test_one_file_that_cannot_be_taken_keeps_no_other_waiting(home: Home, ledger: Ledger, begin: Any) -> None:
+    home.spool.mkdir(parents=True, mode=0o700)
+    home.spool.chmod(0o700)
+    for name, told in (("a", begin), ("b", BEGIN)):
+        content = {"keledger_spool": 1, "kind": "hook", "home": str(home.path), "begin": told, "end": END}
+        (home.spool / f"{name}.json").write_text(json.dumps(content))
+    ledger.record(**call())
+    ids = [event["id"] for event in calls(home)]
+    assert BEGIN["id"] in ids
+    assert all(len(event_id) == 36 for event_id in ids)
+    assert not verify(home).damaged
