@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from keledger.journal import Home, Ledger
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start, also where the whole run was put into the background.
+
+    A shell makes background commands ignore SIGINT, and so does every program they start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

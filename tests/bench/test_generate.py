@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-from bench import generate as generator
-from bench.generate import Plan, generate
 from keledger.journal import Home, Ledger, parse_time, scan_journal, verify
 from keledger.journal.prices import PriceStore
+
+from bench import generate as generator
+from bench.generate import Plan, generate
 
 from .conftest import REPOSITORY
 
@@ -87,7 +88,14 @@ def test_it_is_like_a_year_of_real_use(tmp_path: Path) -> None:
     days = {call["started_at"][:10] for call in calls}
     assert len(days) > 350
     assert {"2025-11-01", "2026-10-30"} <= days
-    for name, fewest in (("provider", 6), ("model", 10), ("project", 20), ("user", 30), ("prompt", 25), ("session", 400)):
+    for name, fewest in (
+        ("provider", 6),
+        ("model", 10),
+        ("project", 20),
+        ("user", 30),
+        ("prompt", 25),
+        ("session", 400),
+    ):
         assert len({call[name] for call in calls}) >= fewest
     lines = sum(len(call["cost"]["lines"]) for call in calls) / len(calls)
     assert 2.5 < lines < 3.0
@@ -129,7 +137,7 @@ def test_an_appender_and_a_second_part_go_on_from_it(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.generate", tmp_path / "home", "--calls", "20", "--seed", "7", "--lean"]
+    command = [sys.executable, "-m", "bench.generate", str(tmp_path / "home"), "--calls", "20", "--seed", "7", "--lean"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert "20 calls" in ended.stdout
     assert len(calls_of(Home.at(tmp_path / "home"))) == 20

@@ -14,17 +14,18 @@ from typing import Any
 import keledger.data
 import orjson
 import pytest
+from keledger.journal import verify
+from keledger.journal.usage import BUCKETS
+
 from bench import __main__ as program
 from bench._figures import Figure, difference, markdown, ratio, table
 from bench._processes import PARTS, ProcessFailed, run
 from bench._workshop import Size, Workshop
 from bench.rows import ROWS
-from keledger.journal import verify
-from keledger.journal.usage import BUCKETS
 
 from .conftest import REPOSITORY
 
-TINY = Size(calls=300, large=True, appends=100, pairs=1, repeats=2, rebuilds=1, judged=False)
+TINY = Size(calls=300, large=True, appends=100, pairs=1, repeats=1, rebuilds=1, judged=False)
 
 FIGURES = {"append": 3, "record": 1, "run": 3, "rebuild": 1, "memory": 3, "daily": 2, "catch-up": 4, "verify": 1}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from keledger.journal import Home, parse_time
 from keledger.projections import ReportOptions, open_projection, report_daily, report_monthly, report_weekly
-from keledger.projections._calendar import DAY_US, USUAL_SLOT_US, Zone, calendar
+from keledger.projections._calendar import DAY_US, Zone, calendar
 from keledger.projections._options import WEEKDAYS, period_label
 
 from .support import append, call
@@ -53,8 +52,17 @@ def test_an_instant_belongs_to_the_day_that_a_clock_shows(zone: str, second: int
     days = calendar(Zone(zone), [utc_day_us], date.isoformat)
     rows = list(zip(days.labels, days.starts_us, days.ends_us, strict=True))
     assert [label for label, start, end in rows if start <= instant_us < end] == [shown.isoformat()]
-    assert all(bound % days.slot_us == 0 for _, *bounds in rows for bound in bounds)
-    assert all(end == start for (_, _, end), (_, start, _) in itertools.pairwise(rows)), "days are adjacent"
+    assert [days.starts_us[0], *days.ends_us] == [*days.starts_us, days.ends_us[-1]], "the pieces are adjacent"
+    assert (days.starts_us[0], days.ends_us[-1]) == (utc_day_us, utc_day_us + DAY_US), "and cover the day"
+    assert all(bound % days.slot_us == 0 for bound in (*days.starts_us, *days.ends_us))
+
+
+@pytest.mark.parametrize(
+    ("zone", "minutes"),
+    [("UTC", 1440), ("Europe/Berlin", 60), ("Australia/Lord_Howe", 30), ("Asia/Kolkata", 30), ("Asia/Kathmandu", 15)],
+)
+def test_usual_slots(zone: str, minutes: int) -> None:
+    assert Zone(zone).usual_slot_us == minutes * 60_000_000
 
 
 @pytest.mark.parametrize("day", [date.min, date.max])
@@ -124,13 +132,13 @@ def test_weeks_and_months_of_reports(days_home: Home) -> None:
     assert rows_of(days_home, report_monthly, **berlin) == [("2026-03", 6)]
 
 
-def test_a_zone_whose_days_no_quarter_of_an_hour_divides(home: Home) -> None:
+def test_a_zone_whose_days_the_usual_slot_does_not_divide(home: Home) -> None:
     append(
         home,
         call(1, started_at="1971-06-01T00:44:29.999999Z"),
         call(2, started_at="1971-06-01T00:44:30.000000Z"),
     )
-    assert (44 * 60 + 30) * 1_000_000 % USUAL_SLOT_US != 0
+    assert (44 * 60 + 30) * 1_000_000 % Zone("Africa/Monrovia").usual_slot_us != 0
     rows = rows_of(home, report_daily, timezone="Africa/Monrovia")
     assert rows == [("1971-05-31", 1), ("1971-06-01", 1)]
 

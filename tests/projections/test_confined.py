@@ -372,12 +372,14 @@ def test_nothing_is_left_behind(here: Home, tmp_path: Path, monkeypatch: pytest.
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     monkeypatch.chdir(folder)
+    before = sorted(here.path.rglob("*"))
     with open_projection(here) as projection:
         run_sql(projection, "SELECT * FROM events")
         digest(projection)
         with pytest.raises(UsageError):
             run_sql(projection, "SELECT CAST(data AS INTEGER) FROM events")
     assert list(folder.iterdir()) == []
+    assert sorted(here.path.rglob("*")) == before
 
 
 def test_tables_are_told_by_every_refusal(projection: Projection) -> None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import keledger.projections
 
 
-def test_all_is_sorted_and_true() -> None:
+def test_all_is_sorted_and_there() -> None:
     names = keledger.projections.__all__
     assert names == sorted(names)
-    visible = {
-        name
-        for name, value in vars(keledger.projections).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
-    }
-    assert visible == set(names)
+    assert set(names) == keledger.projections._PLACES.keys()
+    for name in names:
+        assert getattr(keledger.projections, name) is getattr(keledger.projections, name)
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        keledger.projections.nothing_of_this_name  # noqa: B018
+
+
+def test_the_type_checker_sees_the_same_names() -> None:
+    source = Path(str(keledger.projections.__file__)).read_text(encoding="utf-8")
+    declared = re.findall(r"^    from \.(\w+) import (\w+) as (\w+)$", source, re.M)
+    assert {name: place for place, name, _ in declared} == keledger.projections._PLACES
+    assert all(name == alias for _, name, alias in declared)
 
 
 def test_everything_public_says_what_it_is() -> None:
