@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 import click
 from keledger.journal import check_zone, report_zone
@@ -49,7 +50,7 @@ def session(settings: Settings, session_id: str, timezone: str | None, prices: s
     """
     options = _options(settings, timezone, prices)
     with Progress("catching up") as progress, open_projection(settings.home, on_progress=progress) as projection:
-        document = report_session(projection, session_id, options).as_json()
+        document = report_session(projection, normalize("NFC", session_id), options).as_json()
     if settings.as_json:
         write_json(document)
     else:
@@ -78,7 +79,7 @@ def call(settings: Settings, call_id: str, timezone: str | None, prices: str) ->
     """
     options = _options(settings, timezone, prices)
     with Progress("catching up") as progress, open_projection(settings.home, on_progress=progress) as projection:
-        document = report_call(projection, call_id, options).as_json()
+        document = report_call(projection, normalize("NFC", call_id), options).as_json()
     if settings.as_json:
         write_json(document)
     else:

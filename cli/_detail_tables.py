@@ -41,6 +41,7 @@ def _sums(call: Mapping[str, Any]) -> dict[str, Any]:
         "failed_calls": int(call["status"] == "error"),
         "unknown_calls": int(call["status"] == "unknown"),
         "unpriced_calls": int(call["cost_state"] == "unpriced"),
+        "uncosted_calls": int(call["cost_usd"] is None),
     }
 
 

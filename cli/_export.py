@@ -72,11 +72,16 @@ def _output(name: str, *, force: bool) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise KeledgerError(f"{name} exists: give --force to replace it, or another name")
+    if not name or not target.parent.is_dir():
+        raise KeledgerError(f"{name or 'an empty name'} cannot be written: there is no folder {target.parent}")
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         try:
             yield cast(BinaryIO, file)
             file.close()
             os.replace(file.name, target)
+        except OSError as error:
+            os.unlink(file.name)
+            raise KeledgerError(f"{name} cannot be written: {error.strerror}; nothing is left of it") from error
         except BaseException:
             os.unlink(file.name)
             raise

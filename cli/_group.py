@@ -46,12 +46,16 @@ class Command(click.Command):
 
 
 def command(
-    *, examples: Sequence[str], statuses: Mapping[int, str] | None = None, **options: Any
+    *,
+    examples: Sequence[str],
+    statuses: Mapping[int, str] | None = None,
+    kind: type[Command] = Command,
+    **options: Any,
 ) -> Callable[[Callable[..., Any]], Command]:
     """Decorate a function as a :class:`Command`; its docstring's first sentence is the summary."""
 
     def decorate(function: Callable[..., Any]) -> Command:
-        return click.command(cls=Command, examples=examples, statuses=statuses, **options)(function)
+        return click.command(cls=kind, examples=examples, statuses=statuses, **options)(function)
 
     return decorate
 
@@ -103,8 +107,8 @@ class LazyGroup(click.Group):
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx) and not ctx.resilient_parsing:
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "see keledger --help for those there are"
-            raise click.UsageError(f"no such command {name!r}; {hint}", ctx)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"no such command {name!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

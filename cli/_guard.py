@@ -34,6 +34,9 @@ def guarded(work: Callable[[], Any]) -> int:
         say("interrupted")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug shall be one line as well, and say how to see more
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            say("interrupted")  # so DuckDB tells of Ctrl-C
+            return INTERRUPTED
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         return _explained(error)
@@ -58,7 +61,8 @@ def _explained(error: Exception) -> int:
         say(str(error))
         return error.exit_status
     if isinstance(error, OSError):
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
+        what = error.filename or "the output"  # reading and writing files of keledger's own names them
+        say(f"{what}: {error.strerror or error}")
         return 1
     say(f"this is a bug in keledger: {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)")
     return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -178,7 +179,7 @@ def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise click.BadParameter(f"{text!r} is not COLUMN=VALUE", param_hint="--where")
-    return name, value
+    return name, unicodedata.normalize("NFC", value)  # as the journal has it, however it was typed
 
 
 def _heading(document: dict[str, Any], options: ReportOptions) -> str:

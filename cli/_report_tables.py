@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -77,7 +78,7 @@ class ReportTable:
 
 def uncosted(sums: Mapping[str, Any]) -> int:
     """How many calls have no cost."""
-    return int(sums["unpriced_calls"] + sums["unknown_calls"])
+    return int(sums["uncosted_calls"])
 
 
 def footnote(totals: Mapping[str, Any]) -> str | None:
@@ -85,10 +86,11 @@ def footnote(totals: Mapping[str, Any]) -> str | None:
     if not totals["calls"]:
         return "No calls: keledger run and keledger record journal some, --since and --where may leave out others."
     parts = []
-    if totals["unpriced_calls"]:
-        parts.append(f"{calls(totals['unpriced_calls'])} without a known price")
-    if totals["unknown_calls"]:
-        parts.append(f"{calls(totals['unknown_calls'])} without a known usage")
+    unpriced = totals["unpriced_calls"]
+    if unpriced:
+        parts.append(f"{calls(unpriced)} without a known price")
+    if uncosted(totals) > unpriced:  # the others were sent, and nobody knows what they used
+        parts.append(f"{calls(uncosted(totals) - unpriced)} without a known usage")
     return f"* {' and '.join(parts)}: not in this cost" if parts else None
 
 
@@ -151,4 +153,7 @@ def texts(row: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 def local_time(instant: str, zone: ZoneInfo) -> str:
     """An instant of a report, as the clocks of a zone show it."""
-    return datetime.fromisoformat(instant).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    moment = datetime.fromisoformat(instant)
+    with contextlib.suppress(OverflowError):  # before the year 1 or after 9999 there: as the clocks of UTC show it
+        moment = moment.astimezone(zone)
+    return moment.replace(tzinfo=None).isoformat(" ", "seconds")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,17 +13,31 @@ import click
 from keledger.journal import UsageError
 from keledger.projections import SqlResult, open_projection, run_sql
 
-from ._group import command
+from ._group import Command, command
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table
 
+TIMEOUT_MAX_S = 24 * 3600.0
+"""A longer wait is surely a slip."""
+
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+
+
+class _StatementCommand(Command):
+    """Takes an argument that begins with an SQL comment as the statement that it is, not as an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" not in args and any(argument.startswith("-- ") for argument in args):
+            args = sorted(args, key=lambda argument: argument.startswith("-- "))
+            args.insert(len(args) - 1, "--")
+        return super().parse_args(ctx, args)
 
 
 @command(
     name="sql",
+    kind=_StatementCommand,
     examples=(
         "keledger sql 'SELECT model, sum(cost_usd) AS usd FROM calls GROUP BY model ORDER BY usd DESC'",
         "keledger sql 'DESCRIBE calls'",
@@ -37,7 +52,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 @click.option(
     "--timeout",
     "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, min_open=True, max=TIMEOUT_MAX_S),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
@@ -51,6 +66,8 @@ def sql(settings: Settings, statement: str, timeout_s: float) -> None:
     STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted; - reads
     it from stdin.  It reaches nothing else: no files, no settings, no extensions.
     """
+    if not math.isfinite(timeout_s):
+        raise UsageError("--timeout must be a number of seconds")
     text = _from_stdin() if statement == "-" else statement
     home = settings.home_to_read()
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:

@@ -69,7 +69,8 @@ class Table:
             if row.kind == "total":
                 yield rule
             text = self._line(row.cells, shown, widths)
-            yield click.style(text, bold=row.kind == "total", dim=row.kind == "part") if text else text
+            # None, not False: an attribute that is turned off is an escape sequence, too.
+            yield click.style(text, bold=row.kind == "total" or None, dim=row.kind == "part" or None) if text else text
         left_out = [printable(column.title) for index, column in enumerate(self.columns) if index not in shown]
         if left_out and width is not None:
             yield from wrapped(f"(too narrow for: {', '.join(left_out)}; --json has all)", width)

@@ -43,4 +43,4 @@ def void(settings: Settings, call_id: str, reason: str, undo: bool) -> None:
     elif undo:
         click.echo(f"Call {whole_id} counts again.")
     else:
-        click.echo(f"Call {whole_id} counts no more; keledger void {whole_id} --undo takes that back.")
+        click.echo(f"Call {whole_id} counts no more; keledger void {whole_id} --undo --reason TEXT takes that back.")

@@ -70,6 +70,12 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we live
     if isinstance(sys.stdout, io.TextIOWrapper):
+        if isinstance(sys.stdout.buffer, io.RawIOBase):
+            # PYTHONUNBUFFERED: a raw write may take a part and say so, which nobody would look at.
+            encoding = sys.stdout.encoding
+            # As sys.__stdout__, too, for that is what is asked for the terminal's width.
+            stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.detach()), encoding=encoding)
+            sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

@@ -16,7 +16,7 @@ import time
 TYPE_CHECKING = False  # as typing has it, whose import would take longer than all that is needed here
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from ._server import CallServer, Recorder
 
@@ -182,7 +182,7 @@ def _inherit_flags(flags: Mapping[str, object]) -> None:
     if flags:
         import json
 
-        merged = {}
+        merged: Any = {}
         with contextlib.suppress(ValueError):  # somebody else's idea of that variable
             merged = json.loads(outer) if outer else {}
         merged = merged if isinstance(merged, dict) else {}

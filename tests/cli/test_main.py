@@ -75,7 +75,7 @@ def test_every_option_has_a_help_text(name: str) -> None:
     ("arguments", "words"),
     [
         (("dayly",), "no such command 'dayly'; did you mean 'daily'? (see keledger --help)"),
-        (("qqqq",), "no such command 'qqqq'; see keledger --help for those there are"),
+        (("qqqq",), "no such command 'qqqq' (see keledger --help)"),
         (("record", "--again", "--qieut"), "--quiet"),
         (("--hom", "x", "record"), "--home"),
         (("record", "a", "b"), "unexpected extra argument"),
