@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keledger
 import orjson
 
 from ._figures import Figure, markdown, table
@@ -104,7 +105,8 @@ def _machine(workshop: Workshop) -> dict[str, Any]:
         "system": platform.system(),
         "filesystem": workshop.filesystem,
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in ("keledger", "duckdb", "pydantic", "orjson")},
+        "keledger": keledger.__version__,
+        **{name: importlib.metadata.version(name) for name in ("duckdb", "pydantic", "orjson")},
         "load_1_min": round(os.getloadavg()[0], 1),
     }
 

@@ -13,7 +13,7 @@ from keledger.journal import Finding, Home, Position, Scan, scan_journal
 from . import _engine as engine
 from ._cache import Cache, Layer, Manifest, Marks
 from ._engine import Connection
-from ._loading import bears_on, define_lines, load
+from ._loading import bears_on, define_lines, find_uncounted, load
 from ._staging import Staged, stage
 
 Progress = Callable[[int, int], None]
@@ -84,13 +84,10 @@ def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list
     return kept
 
 
-def fold(
-    cache: Cache, reading: Reading, *, taken_up: int | None = None, on_progress: Progress | None = None
-) -> Manifest:
+def fold(cache: Cache, reading: Reading, *, on_progress: Progress | None = None) -> Manifest:
     """Make a layer of what is new, publish a manifest that holds it, and return it.  Called under the lock.
 
-    *taken_up* is how many of the newest layers become part of the new one; by default as few large layers as
-    possible.  Raises OSError and what DuckDB raises.
+    Raises OSError, CacheDamaged and what DuckDB raises.
     """
     old = reading.manifest or Manifest()
     with cache.work_folder() as folder:
@@ -99,7 +96,7 @@ def fold(
         total = reading.new_bytes
         staged = stage(reading.scan.chunks, staging, on_progress=_looking(on_progress, total))
         with _builder(folder) as connection:
-            manifest = _Builder(cache, connection, folder, old, staged).run(reading.scan, taken_up)
+            manifest = _Builder(cache, connection, folder, old, staged).run(reading.scan)
         cache.replace(manifest)
     if on_progress is not None:
         on_progress(total, total)
@@ -119,15 +116,15 @@ class _Builder:
         )
         self.token = os.urandom(8).hex()
 
-    def run(self, scan: Scan, taken_up: int | None) -> Manifest:
+    def run(self, scan: Scan) -> Manifest:
+        """Load, take up, publish the files, and return the manifest that names them."""
         fresh = self.folder / "fresh.duckdb"
         self._create(fresh, "fresh")
         for number, layer in enumerate(self.old.layers):
             self.cache.attach(self.connection, layer, f"old_{number}")
         findings = load(self.connection, "fresh.", self.staged)
         marks = self._marks()
-        count = _taken_up(self.old.layers, self._rows()) if taken_up is None else taken_up
-        layers = self.old.layers[: len(self.old.layers) - count]
+        layers = self.old.layers[: len(self.old.layers) - _taken_up(self.old.layers, self._rows())]
         for number in range(len(layers), len(self.old.layers)):
             for table in ("call_lines", "other_lines"):
                 self.connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM old_{number}.{table}")
@@ -156,7 +153,7 @@ class _Builder:
         path = self.folder / "marks.duckdb"
         self._create(path, "marks")
         define_lines(self.connection, [*old, "fresh."])
-        self.connection.execute(f"CREATE TABLE marks.uncounted_lines AS {engine.sql('uncounted')}")
+        find_uncounted(self.connection, "marks.uncounted_lines")
         found = engine.one(self.connection, "SELECT COUNT(*) FROM marks.uncounted_lines")
         size_bytes = self._close(path, "marks", f"marks-{self.token}.duckdb")
         return Marks(f"marks-{self.token}.duckdb", size_bytes, self.token) if found else None

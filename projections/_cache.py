@@ -196,6 +196,13 @@ class Cache:
         finally:
             os.close(descriptor)
 
+    def scratch_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A private folder for a reader: in the cache where that can be written, else in the system's."""
+        beside = self.folder if os.access(self.folder, os.W_OK) else None
+        return tempfile.TemporaryDirectory(
+            prefix=_WORK_PREFIX if beside else "keledger-", dir=beside, ignore_cleanup_errors=True
+        )
+
     @contextlib.contextmanager
     def work_folder(self) -> Iterator[Path]:
         """A private folder for a builder's unfinished files, removed at the end."""

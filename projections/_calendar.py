@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 DAY_US = 86_400_000_000
 
-USUAL_SLOT_US = 900_000_000
-"""A quarter of an hour divides the days of all zones of today, and of nearly all in history."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+
+_USUAL_YEARS = range(2000, 2041)
 
 _BEFORE_ALL_US = (date.min.toordinal() - _EPOCH_ORDINAL) * DAY_US
 _AFTER_ALL_US = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * DAY_US
@@ -29,13 +29,22 @@ class Zone:
     """A time zone of the IANA database, as far as reports need it."""
 
     def __init__(self, name: str) -> None:
-        self.is_utc = name == "UTC"
-        if self.is_utc:  # zoneinfo need not be loaded for the most frequent zone
+        if name == "UTC":  # zoneinfo need not be loaded for the most frequent zone
             self._zone: tzinfo = UTC
         else:
             from zoneinfo import ZoneInfo
 
             self._zone = ZoneInfo(name)
+
+    @property
+    def usual_slot_us(self) -> int:
+        """A width that divides the bounds of all days in this zone that anybody is likely to ask for.
+
+        That is a day in UTC, an hour in most zones, half or a quarter of one in some.
+        """
+        instants = (datetime(year, month, 1, tzinfo=UTC) for year in _USUAL_YEARS for month in (1, 7))
+        offsets = (instant.astimezone(self._zone).utcoffset() or timedelta() for instant in instants)
+        return math.gcd(DAY_US, *(offset // _MICROSECOND for offset in offsets))
 
     def start_us(self, day: date) -> int:
         """When the day begins.
@@ -61,21 +70,30 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """Days in order, each with the label of its period, and a width that divides all their bounds."""
+    """Pieces of UTC days, each within one local day, and a width that divides all their bounds."""
 
-    labels: list[str]
+    utc_days_us: list[int]
     starts_us: list[int]
     ends_us: list[int]
+    labels: list[str]
     slot_us: int
 
 
 def calendar(zone: Zone, utc_days_us: Iterable[int], label: Callable[[date], str]) -> Calendar:
-    """The local days that overlap the given UTC days, which are told by their first instant."""
-    days: set[date] = set()
+    """The given UTC days, told by their first instant, cut at the bounds of local days and labelled by these."""
+    made = Calendar([], [], [], [], 0)
+    bounds: set[int] = set()
     for utc_day_us in utc_days_us:
-        days.add(zone.day(utc_day_us))
-        days.add(zone.day(utc_day_us + DAY_US - 1))
-    ordered = sorted(days)
-    starts = [zone.start_us(day) for day in ordered]
-    ends = [zone.end_us(day) for day in ordered]
-    return Calendar([label(day) for day in ordered], starts, ends, math.gcd(DAY_US, *starts, *ends))
+        day, last = zone.day(utc_day_us), zone.day(utc_day_us + DAY_US - 1)
+        while True:
+            start_us, end_us = zone.start_us(day), zone.end_us(day)
+            if start_us < end_us:
+                made.utc_days_us.append(utc_day_us)
+                made.starts_us.append(max(start_us, utc_day_us))
+                made.ends_us.append(min(end_us, utc_day_us + DAY_US))
+                made.labels.append(label(day))
+                bounds.update((start_us, end_us))
+            if day >= last:
+                break
+            day += _DAY
+    return replace(made, slot_us=math.gcd(DAY_US, *bounds))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import math
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def run_sql(projection: Projection, statement: str, *, timeout_s: float = 60.0, 
             return _execute(connection, parsed, timeout_s, memory_limit)
 
     try:
-        return projection.run(execute, spends=True)
+        return projection.run(execute, complete=True, spends=True)
     except engine.CacheDamaged as error:
         raise KeledgerError(f"DuckDB failed: {error}") from None
 
@@ -170,23 +169,32 @@ def _tables(projection: Projection, connection: Connection, parsed: _Parsed) -> 
     if not parsed.reads_data:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="keledger-") as name:
+    with projection.scratch_folder() as name:
         folder = Path(name)
-        paths = []
-        for number, chunk in enumerate(_chunks(projection)):
-            paths.append(folder / f"{number}.jsonl")
-            copy_range(chunk, paths[-1])
-        if not paths:
-            paths.append(folder / "empty.jsonl")
-            paths[-1].touch()
+        try:
+            paths = _copies(projection, folder)
+        except OSError as error:
+            raise KeledgerError(
+                f"the journal could not be copied to {folder} ({error.strerror}): make room, or do without data"
+            ) from error
         engine.set_files(connection, paths)
         for definition in engine.statements("duckdb_events"):
             connection.execute(definition)
         yield folder
 
 
+def _copies(projection: Projection, folder: Path) -> list[Path]:
+    """The lines that *projection* holds, copied to files."""
+    paths = [folder / "empty.jsonl"]
+    paths[0].touch()
+    for number, chunk in enumerate(_chunks(projection)):
+        paths.append(folder / f"{number}.jsonl")
+        copy_range(chunk, paths[-1])
+    return paths
+
+
 def _chunks(projection: Projection) -> Iterator[Chunk]:
-    """The lines that *projection* holds, every hash checked again, as byte ranges."""
+    """Every hash of the journal is checked again, and what *projection* does not hold yet is left out."""
     for chunk in scan_journal(projection.home).chunks:
         end = projection.cut.get(chunk.writer)
         if end is not None and (chunk.segment, chunk.start) < (end.segment, end.offset_bytes):

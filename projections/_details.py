@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -42,10 +43,13 @@ _ROUND_TRIP_COLUMNS = (
 def report_session(projection: Projection, session: str, options: ReportOptions | None = None) -> Report:
     """One row a statement of a session, in the order of their first calls, with its calls as ``round_trips``.
 
-    *session* is its name or the unique beginning of one; of the options the time zone's name, *where* and the basis
-    are used.  Raises NotFound where no counted call has it, UsageError where a beginning fits several.
+    *session* is its name or the unique beginning of one.  The options restrict its calls, and choose the basis; they
+    do not split its rows.  Raises NotFound where no counted call has it, UsageError where a beginning fits several.
     """
-    options = options or ReportOptions()
+    return projection.steadily(lambda: _report_session(projection, session, options or ReportOptions()))
+
+
+def _report_session(projection: Projection, session: str, options: ReportOptions) -> Report:
     name = _session_name(projection, session)
     condition, parameters = options.condition()
     columns = ", ".join(_ROUND_TRIP_COLUMNS).replace("c.cost_pico", f"c.{options.cost}")
@@ -105,8 +109,7 @@ def _round_trip(row: tuple[Any, ...]) -> tuple[dict[str, Any], Sums]:
         "cost_state": cost_state,
         **dict(zip(names, rest, strict=True)),
     }
-    unknown = status == "unknown" or cost_state == "unknown"
-    counts = (1, status == "error", unknown, cost_state == "unpriced", pico is not None)
+    counts = (1, status == "error", status == "unknown", cost_state == "unpriced", pico is not None)
     return call, Sums([*(int(count) for count in counts), *tokens, pico or 0])
 
 
@@ -117,7 +120,10 @@ def report_call(projection: Projection, call: str, options: ReportOptions | None
     that does not count has the reason in ``uncounted``, and the totals are empty.  ``other_lines`` are further lines
     of the same id.  Raises NotFound, or UsageError where several calls fit.
     """
-    options = options or ReportOptions()
+    return projection.steadily(lambda: _report_call(projection, call, options or ReportOptions()))
+
+
+def _report_call(projection: Projection, call: str, options: ReportOptions) -> Report:
     call_id = _call_id(projection, call)
     lines = projection.query(
         "SELECT c.writer, c.seq, c.session, c.usr, c.project, c.team, c.cost_center, c.run, u.reason, "
@@ -186,7 +192,7 @@ def _cost_lines(projection: Projection, writer: str, seq: int) -> list[dict[str,
     ]
 
 
-def find_event(home: Home, cut: dict[str, Position] | Any, writer: str, seq: int) -> dict[str, Any] | None:
+def find_event(home: Home, cut: Mapping[str, Position], writer: str, seq: int) -> dict[str, Any] | None:
     """The event of a writer with this ``seq``, from its file; None where it cannot be found there any more."""
     mark = b'"seq":%d,"tick":' % seq
     for path in reversed(home.segments(writer)):

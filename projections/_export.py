@@ -82,16 +82,11 @@ def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress
     if events:
         home.check()
         return _write_events(home, out)
-    with open_projection(home, on_progress=on_progress) as projection:
-        spill = projection.spill_folder()
-
-        def write(connection: Connection) -> int:
-            connection.execute(f"SET temp_directory = {engine.quote(str(spill))}")
-            return _write_calls(connection, out)
-
+    with open_projection(home, on_progress=on_progress) as projection, projection.scratch_folder() as spill:
         try:
             with engine.noticing_damage():
-                return write(projection.connection)
+                projection.connection.execute(f"SET temp_directory = {engine.quote(spill)}")
+                return _write_calls(projection.connection, out)
         except engine.CacheDamaged as error:
             projection.refresh(damaged=True)
             raise HomeError(

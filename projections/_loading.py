@@ -86,12 +86,17 @@ def _unreadable(source: Source, line: bytes, problem: str) -> Finding:
 
 
 def define_lines(connection: Connection, prefixes: Sequence[str]) -> None:
-    """Define call_line and other_line over the tables with these prefixes, and what stands on them."""
+    """Define call_line and other_line over the tables with these prefixes."""
     for table in TABLES:
         union = " UNION ALL ".join(f"SELECT * FROM {prefix}{table}" for prefix in prefixes)
         connection.execute(f"CREATE OR REPLACE VIEW {table.removesuffix('s')} AS {union}")
+
+
+def find_uncounted(connection: Connection, table: str) -> None:
+    """Create a table of the lines that do not count, over all that :func:`define_lines` named."""
     for statement in engine.statements("duckdb_base"):
         connection.execute(statement)
+    connection.execute(f"CREATE TABLE {table} AS {engine.sql('uncounted')}")
 
 
 def bears_on(connection: Connection, new: str, old: Sequence[str], *, new_voids: int, old_imported: int) -> bool:
@@ -110,7 +115,7 @@ def bears_on(connection: Connection, new: str, old: Sequence[str], *, new_voids:
         questions.append(f"SELECT 1 FROM {prefix}call_lines SEMI JOIN {new_calls} USING (id)")
         questions.append(
             f"SELECT 1 FROM {prefix}other_lines AS v SEMI JOIN {new_calls} AS c "
-            "ON TRY_CAST(v.call_id AS UUID) = c.id WHERE v.call_id IS NOT NULL"
+            "ON TRY_CAST(v.call_id AS UUID) = c.id WHERE v.type IN ('call.voided', 'void.reverted')"
         )
         if old_imported:
             questions.append(

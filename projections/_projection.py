@@ -21,7 +21,7 @@ from . import _engine as engine
 from ._build import Progress, Reading, fold, read_on
 from ._cache import Cache, Manifest, Marks
 from ._engine import Connection
-from ._loading import bears_on, define_lines, load
+from ._loading import bears_on, define_lines, find_uncounted, load
 from ._staging import stage
 
 TAIL_BYTES_MAX = 4 * 1024 * 1024
@@ -39,7 +39,8 @@ _MARKED_CALLS_MIN = 100_000
 _ATTEMPTS_MAX = 8
 
 FACTS = ("call_fact", "charge_fact", "day_fact", "session_fact")
-"""The portable files that stand on each other in this order, each a view of its name."""
+"""The portable files that stand on each other in this order, each a view of its name.  Most reports need the first
+alone, so the others are defined where they are asked for."""
 
 _TAIL = "tail_"
 
@@ -58,6 +59,10 @@ class _Opened:
     unread: Mapping[str, int]
     remarked: bool
     """Which lines count had to be found anew, because the tail bears on it."""
+    complete: bool = False
+    """Whether all facts are defined."""
+    spent: bool = False
+    """Whether nothing but closing may be done with the connection."""
 
 
 class Projection:
@@ -68,7 +73,6 @@ class Projection:
         self._cache = cache
         self._on_progress = on_progress
         self._cleanup = contextlib.ExitStack()
-        self._spent = False
         self._opened = self._open()
 
     def __enter__(self) -> Self:
@@ -108,7 +112,7 @@ class Projection:
     def book(self) -> str | None:
         """The price book (SHA-256 of its manifest) that the home's own writers adopted last; None without one."""
         own = own_writers(self.home)
-        rows = self.query(
+        rows = self._rows(
             "SELECT writer, data FROM other_line WHERE type = 'prices.adopted' AND v = 1 "
             "ORDER BY tick DESC, writer DESC"
         )
@@ -119,24 +123,44 @@ class Projection:
         return None
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of a statement of this package's own."""
-        return self.run(lambda connection: connection.execute(statement, list(parameters)).fetchall())
+        """The rows of a statement of this package's own, over all facts."""
+        return self._rows(statement, parameters, complete=True)
 
-    def run(self, action: Callable[[Connection], _Result], *, spends: bool = False) -> _Result:
+    def _rows(self, statement: str, parameters: Sequence[Any] = (), *, complete: bool = False) -> list[tuple[Any, ...]]:
+        return self.run(
+            lambda connection: connection.execute(statement, list(parameters)).fetchall(), complete=complete
+        )
+
+    def run(self, action: Callable[[Connection], _Result], *, complete: bool = False, spends: bool = False) -> _Result:
         """Do something with the connection; where that shows a damaged cache, build it again and repeat, once.
 
-        With *spends* the connection is fit for nothing else afterwards: whoever comes next gets a new one.
+        call_line, other_line, uncounted_line and call_fact are there, with *complete* the other facts, too.  With
+        *spends* the connection is fit for nothing else afterwards: whoever comes next gets a new one.
         """
-        if self._spent:
+        if self._opened.spent:
             self.refresh()
         try:
-            with engine.noticing_damage():
-                return action(self._opened.connection)
+            return self._do(action, complete, spends)
         except engine.CacheDamaged:
             self.refresh(damaged=True)
-            return action(self._opened.connection)
-        finally:
-            self._spent = spends
+            return self._do(action, complete, spends)
+
+    def _do(self, action: Callable[[Connection], _Result], complete: bool, spends: bool) -> _Result:
+        opened = self._opened
+        with engine.noticing_damage():
+            if complete and not opened.complete:
+                _complete(opened.connection)
+                opened.complete = True
+            opened.spent = spends
+            return action(opened.connection)
+
+    def steadily(self, make: Callable[[], _Result]) -> _Result:
+        """What *make* makes of several queries; again where the projection was opened anew between two of them."""
+        while True:
+            before = self._opened
+            made = make()
+            if self._opened is before:
+                return made
 
     def refresh(self, *, damaged: bool = False) -> None:
         """Begin again with a new connection, which sees what was appended meanwhile.
@@ -146,9 +170,12 @@ class Projection:
         self._opened.connection.close()
         self._opened = self._open(distrusted=self._opened.seen if damaged else None)
 
-    def spill_folder(self) -> Path:
-        """A private folder for what a large sort does not keep in memory; removed when the projection is closed."""
-        return Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="keledger-")))
+    def scratch_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A private folder for what does not fit in memory, to be used in a ``with``.
+
+        It is beside the cache where there is one, for the system's folder may be in memory itself.
+        """
+        return self._cache.scratch_folder()
 
     def _open(self, distrusted: Manifest | None = None) -> _Opened:
         """Catch up with the journal and define the tables, without *distrusted*, which is damaged.
@@ -218,7 +245,7 @@ class Projection:
         return True
 
     def _conflicts(self) -> Iterator[Finding]:
-        rows = self.query(
+        rows = self._rows(
             "SELECT CAST(id AS VARCHAR), writer, seq FROM uncounted_line WHERE reason = 'conflict' ORDER BY 1, 2, 3"
         )
         for call_id, writer, seq in rows:
@@ -308,8 +335,7 @@ def _open_reading(cache: Cache, reading: Reading, seen: Manifest | None) -> _Ope
                 prefixes.append(_TAIL)
             define_lines(connection, prefixes)
             _define_uncounted(connection, cache, manifest.marks, remarked)
-            for fact in FACTS:
-                connection.execute(f"CREATE VIEW {fact} AS {engine.sql(fact)}")
+            connection.execute(f"CREATE VIEW call_fact AS {engine.sql('call_fact')}")
     except BaseException:
         connection.close()
         raise
@@ -323,9 +349,17 @@ def _open_reading(cache: Cache, reading: Reading, seen: Manifest | None) -> _Ope
     )
 
 
+def _complete(connection: Connection) -> None:
+    """Define what :func:`_open_reading` left out."""
+    for statement in engine.statements("duckdb_base"):
+        connection.execute(statement)
+    for fact in FACTS[1:]:
+        connection.execute(f"CREATE OR REPLACE VIEW {fact} AS {engine.sql(fact)}")
+
+
 def _define_uncounted(connection: Connection, cache: Cache, marks: Marks | None, remarked: bool) -> None:
     if remarked:
-        connection.execute(f"CREATE TABLE uncounted_line AS {engine.sql('uncounted')}")
+        find_uncounted(connection, "uncounted_line")
     elif marks is not None:
         cache.attach(connection, marks, "marks")
         connection.execute("CREATE VIEW uncounted_line AS SELECT * FROM marks.uncounted_lines")

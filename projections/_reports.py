@@ -9,7 +9,7 @@ from typing import Any
 from keledger.journal import Finding, UsageError, format_time
 
 from . import _engine as engine
-from ._calendar import DAY_US, USUAL_SLOT_US, Zone, calendar
+from ._calendar import DAY_US, Zone, calendar
 from ._options import ReportOptions, column, period_label
 from ._projection import Projection
 from ._sums import COLUMNS, Sums, order, total
@@ -77,17 +77,17 @@ def make_report(
 
 def report_daily(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a day of the report's zone that has calls, named ``date``.  Raises UsageError."""
-    return _report_periods(projection, "daily", options or ReportOptions())
+    return projection.steadily(lambda: _report_periods(projection, "daily", options or ReportOptions()))
 
 
 def report_weekly(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a week that has calls; ``week`` is its first day.  Raises UsageError."""
-    return _report_periods(projection, "weekly", options or ReportOptions())
+    return projection.steadily(lambda: _report_periods(projection, "weekly", options or ReportOptions()))
 
 
 def report_monthly(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a month that has calls, named ``month``.  Raises UsageError."""
-    return _report_periods(projection, "monthly", options or ReportOptions())
+    return projection.steadily(lambda: _report_periods(projection, "monthly", options or ReportOptions()))
 
 
 def _report_periods(projection: Projection, name: str, options: ReportOptions) -> Report:
@@ -111,7 +111,7 @@ def _roll_up(connection: engine.Connection, name: str, options: ReportOptions) -
     """
     zone = Zone(options.timezone)
     _, parameters = options.condition()
-    width_us = DAY_US if zone.is_utc else USUAL_SLOT_US
+    width_us = zone.usual_slot_us
     while True:
         slots = _statement("slot", options, slot_us=width_us)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE slot AS {slots}", parameters)
@@ -121,9 +121,10 @@ def _roll_up(connection: engine.Connection, name: str, options: ReportOptions) -
             break
         width_us = days.slot_us
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE calendar AS SELECT UNNEST(CAST($1 AS VARCHAR[])) AS label, "
-        "UNNEST(CAST($2 AS BIGINT[])) AS start_us, UNNEST(CAST($3 AS BIGINT[])) AS end_us",
-        [days.labels, days.starts_us, days.ends_us],
+        "CREATE OR REPLACE TEMP TABLE calendar AS SELECT UNNEST(CAST($1 AS BIGINT[])) AS utc_day_us, "
+        "UNNEST(CAST($2 AS BIGINT[])) AS start_us, UNNEST(CAST($3 AS BIGINT[])) AS end_us, "
+        "UNNEST(CAST($4 AS VARCHAR[])) AS label",
+        [days.utc_days_us, days.starts_us, days.ends_us, days.labels],
     )
     names = [f"s.column_{number}, " for number in range(len(_named_columns(options)))]
     return connection.execute(engine.sql("rollup").format(columns="".join(names))).fetchall()
@@ -138,8 +139,13 @@ def report_sessions(projection: Projection, options: ReportOptions | None = None
     options = options or ReportOptions()
     if "session" in options.by:
         raise UsageError("sessions has a row for each session already: leave session out of by")
+    return projection.steadily(lambda: _report_sessions(projection, options))
+
+
+def _report_sessions(projection: Projection, options: ReportOptions) -> Report:
     _, parameters = options.condition()
-    rows = projection.query(_statement("session_rollup", options), parameters)
+    statement = _statement("session_rollup", options)
+    rows = projection.run(lambda connection: connection.execute(statement, parameters).fetchall())
     grouped = _group(rows, options)
     shown = []
     for keys, group in sorted(grouped.items(), key=lambda item: (item[1].first_us, *order(item[0]))):

@@ -53,7 +53,8 @@ class Sums:
         shown["cost_usd"] = pico_to_usd(cost_pico) if costed or not calls else None
         if adjustments:
             shown["adjustments_usd"] = "0"  # no release has written a charge.adjusted yet
-        return shown | {"failed_calls": failed, "unknown_calls": unknown, "unpriced_calls": unpriced}
+        counts = {"failed_calls": failed, "unknown_calls": unknown, "unpriced_calls": unpriced}
+        return shown | counts | {"uncosted_calls": calls - costed}
 
 
 def total(parts: Iterable[Sums]) -> Sums:

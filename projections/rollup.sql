@@ -1,6 +1,6 @@
 -- Sums of slots by the periods of a calendar and by the columns that a report names.  Portable.
 --
--- No slot crosses a bound of the calendar.  {columns} are the named columns, column_<n>.
+-- The calendar has UTC days, cut where local days begin; no slot crosses a cut.  {columns} are the named columns.
 SELECT
     d.label AS period,
     {columns}
@@ -16,7 +16,10 @@ SELECT
     SUM(s.reasoning_output_tokens) AS reasoning_output_tokens,
     SUM(s.cost_pico) AS cost_pico
 FROM slot AS s
-INNER JOIN calendar AS d ON s.slot_us >= d.start_us AND s.slot_us < d.end_us
+INNER JOIN calendar AS d
+    ON d.utc_day_us = s.slot_us - (s.slot_us + 62135596800000000) % 86400000000
+    AND s.slot_us >= d.start_us
+    AND s.slot_us < d.end_us
 GROUP BY
     {columns}
     d.label

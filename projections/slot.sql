@@ -8,7 +8,7 @@ SELECT
     {columns}
     COUNT(*) AS calls,
     COUNT(CASE WHEN c.status = 'error' THEN 1 END) AS failed_calls,
-    COUNT(CASE WHEN c.status = 'unknown' OR c.{state} = 'unknown' THEN 1 END) AS unknown_calls,
+    COUNT(CASE WHEN c.status = 'unknown' THEN 1 END) AS unknown_calls,
     COUNT(CASE WHEN c.{state} = 'unpriced' THEN 1 END) AS unpriced_calls,
     COUNT(c.{cost}) AS costed_calls,
     SUM(c.input_tokens) AS input_tokens,

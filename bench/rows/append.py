@@ -9,9 +9,11 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import orjson
@@ -23,6 +25,7 @@ from keledger.journal._writer import Appender
 from bench._bare import bare_append, line_of
 from bench._figures import Figure, percentile, ratio
 from bench._inputs import calls_to_record
+from bench._processes import ProcessFailed
 from bench._workshop import Workshop
 
 BLOCK = 100
@@ -111,6 +114,10 @@ def _timed_us(action: Any, *arguments: Any) -> float:
     return (time.perf_counter_ns() - begun) / 1000
 
 
+Result = tuple[float, float, list[float]]
+"""When a process began and ended, by the clock that all share, and what each append took in microseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Together:
     """Processes that appended at the same time."""
@@ -167,22 +174,34 @@ def _together(folder: Path, processes: int, appends: int, *, bare: bool) -> Toge
     full_events(folder)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
-    results: Queue[tuple[float, float, list[float]]] = context.Queue()
+    results: Queue[Result] = context.Queue()
     target = _lock_write_sync if bare else _append_events
     workers = [context.Process(target=target, args=(folder, appends, barrier, results)) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    found = [results.get(timeout=600) for _ in workers]
-    for worker in workers:
-        worker.join()
+    found = _collected(workers, results)
     begun, ended = min(result[0] for result in found), max(result[1] for result in found)
     latencies_us = [latency for result in found for latency in result[2]]
     return Together(processes * appends / (ended - begun), latencies_us)
 
 
-def _append_events(
-    folder: Path, appends: int, barrier: Barrier, results: Queue[tuple[float, float, list[float]]]
-) -> None:
+def _collected(workers: list[SpawnProcess], results: Queue[Result]) -> list[Result]:
+    """What each worker measured.  Where one fails, the others would wait for it at the barrier: they are ended."""
+    found: list[Result] = []
+    while len(found) < len(workers):
+        try:
+            found.append(results.get(timeout=1.0))
+        except Empty:
+            if any(worker.exitcode for worker in workers):
+                for worker in workers:
+                    worker.terminate()
+                raise ProcessFailed("a process that appends has failed") from None
+    for worker in workers:
+        worker.join()
+    return found
+
+
+def _append_events(folder: Path, appends: int, barrier: Barrier, results: Queue[Result]) -> None:
     events = full_events(folder)
     appender = Appender(Home.at(folder))
     append_one(appender, events[0])
@@ -192,13 +211,11 @@ def _append_events(
     results.put((begun, time.monotonic(), latencies_us))
 
 
-def _lock_write_sync(
-    folder: Path, appends: int, barrier: Barrier, results: Queue[tuple[float, float, list[float]]]
-) -> None:
+def _lock_write_sync(folder: Path, appends: int, barrier: Barrier, results: Queue[Result]) -> None:
     """The least that processes can do who share a file: each holds the lock over its write and sync."""
     lines = _lines(full_events(folder))
-    lock = os.open(folder / "bare.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    with bare_append(folder / "bare") as bare:
+    lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    with bare_append(folder.with_suffix(".bare")) as bare:
 
         def append(line: bytes) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)

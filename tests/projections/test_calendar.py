@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keledger.journal import Home, parse_time
@@ -41,6 +41,7 @@ def test_days(zone: str, day: str, begin: str, hours: float) -> None:
     assert local.end_us(date.fromisoformat(day)) - parse_time(begin) == hours * HOUR_US
 
 
+@settings(database=None, deadline=None)
 @given(
     st.sampled_from(sorted(available_timezones())),
     st.integers(int(datetime(1950, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2060, 1, 1, tzinfo=UTC).timestamp())),
@@ -73,6 +74,7 @@ def test_the_ends_of_the_calendar(zone: str, day: date) -> None:
     assert local.day(local.start_us(day)) in (day, date.min)
 
 
+@settings(database=None, deadline=None)
 @given(st.dates(), st.sampled_from(WEEKDAYS))
 def test_weeks(day: date, start: str) -> None:
     first = date.fromisoformat(period_label("weekly", day, start))

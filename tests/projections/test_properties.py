@@ -77,7 +77,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(steps, min_size=3, max_size=14))
 def test_catching_up_equals_rebuilding(history: list[tuple[str, int, object]]) -> None:
     with contextlib.ExitStack() as stack:

@@ -35,6 +35,7 @@ SUMS = [
     "failed_calls",
     "unknown_calls",
     "unpriced_calls",
+    "uncosted_calls",
 ]
 
 
@@ -85,7 +86,7 @@ def sums(**given: Any) -> dict[str, Any]:
         "cache_creation_input_tokens": 0,
         "reasoning_output_tokens": 3 * calls,
     }
-    rest = {"adjustments_usd": "0", "failed_calls": 0, "unknown_calls": 0, "unpriced_calls": 0}
+    rest = {"adjustments_usd": "0", "failed_calls": 0, "unknown_calls": 0, "unpriced_calls": 0, "uncosted_calls": 0}
     return {"calls": calls, **tokens, "cost_usd": "0", **rest} | given
 
 
@@ -115,11 +116,11 @@ def test_the_json_of_a_report(projection: Projection, home_of_calls: Home) -> No
         "rows": [
             {
                 "date": "2026-03-01",
-                **sums(calls=4, cost_usd="0.75", failed_calls=1, unknown_calls=1, unpriced_calls=1),
+                **sums(calls=4, cost_usd="0.75", failed_calls=1, unknown_calls=1, unpriced_calls=1, uncosted_calls=2),
             },
             {"date": "2026-03-02", **sums(calls=1, cost_usd="1")},
         ],
-        "totals": sums(calls=5, cost_usd="1.75", failed_calls=1, unknown_calls=1, unpriced_calls=1),
+        "totals": sums(calls=5, cost_usd="1.75", failed_calls=1, unknown_calls=1, unpriced_calls=1, uncosted_calls=2),
     }
     assert list(shown["rows"][0]) == ["date", *SUMS]
     assert list(shown["totals"]) == SUMS
@@ -271,7 +272,7 @@ def test_one_session(projection: Projection) -> None:
     }
     assert report.totals == sums(calls=2, cost_usd="0.75")
     unknown = report_session(projection, "s2")
-    assert unknown.totals == sums(calls=2, cost_usd="1", unknown_calls=1)
+    assert unknown.totals == sums(calls=2, cost_usd="1", unknown_calls=1, uncosted_calls=1)
     assert unknown.rows[0]["statement"] is None
 
 
