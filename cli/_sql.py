@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from keledger.projections import SqlResult, open_projection, run_sql
 
 from ._group import Command, command
 from ._options import Settings, common_options, pass_settings
-from ._output import warn_findings, write_json, write_table
+from ._output import say, warn_findings, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table
 
@@ -72,12 +73,19 @@ def sql(settings: Settings, statement: str, timeout_s: float) -> None:
     home = settings.home_to_read()
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         findings = [finding.as_json() for finding in projection.findings]
-        result = run_sql(projection, text, timeout_s=timeout_s)
+        result = run_sql(projection, text, timeout_s=timeout_s, on_stuck=lambda: _give_up(timeout_s))
     if settings.as_json:
         write_json(result.as_json())
     else:
         write_table(result_table(result))
     warn_findings(findings)
+
+
+def _give_up(timeout_s: float) -> None:
+    """End a process that is stuck in one function of DuckDB, which nothing else can stop.  It only reads."""
+    say(f"the statement did not end {timeout_s:g} s after its start, nor when it was interrupted: ask for less")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _from_stdin() -> str:

@@ -11,7 +11,7 @@ import base64
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -20,7 +20,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-
 from keledger.journal import Chunk, KeledgerError, Position, UsageError, scan_journal
 
 from . import _engine as engine
@@ -58,21 +57,36 @@ class SqlResult:
         return {"columns": list(self.columns), "rows": list(self.rows)}
 
 
-def run_sql(projection: Projection, statement: str, *, timeout_s: float = 60.0, memory_limit: str = "1GB") -> SqlResult:
+RESULT_ROWS_MAX = 1_000_000
+"""Rows of one answer: each takes Python some hundred bytes, and whoever wants more wants a file."""
+
+STUCK_S = 2.0
+"""How long after the interrupt a statement is given: DuckDB looks for one between the parts of its work."""
+
+
+def run_sql(
+    projection: Projection,
+    statement: str,
+    *,
+    timeout_s: float = 60.0,
+    memory_limit: str = "1GB",
+    on_stuck: Callable[[], None] | None = None,
+) -> SqlResult:
     """Run one SELECT over ``calls charges daily events sessions uncounted``, confined.
 
     Decimals, and integers beyond 2^53, are shown as texts; times with a zone in UTC; bytes in base64; JSON as what
     it is; what is not a number as null.  Columns of one name are told apart by a suffix.
 
     Raises UsageError where the statement is not accepted or DuckDB refuses it, KeledgerError where it takes more than
-    *timeout_s* or *memory_limit*.
+    *timeout_s* or *memory_limit*, or has more than RESULT_ROWS_MAX rows.  A single function that runs for long is not
+    interrupted by DuckDB: *on_stuck* is then called in a thread, for whoever can end the process.
     """
     parsed = _Parsed(projection.connection, statement)
 
     def execute(connection: Connection) -> SqlResult:
         with _tables(projection, connection, parsed) as folder:
             engine.confine(connection, memory_limit=memory_limit, folder=folder)
-            return _execute(connection, parsed, timeout_s, memory_limit)
+            return _execute(connection, parsed, timeout_s, memory_limit, on_stuck)
 
     try:
         return projection.run(execute, complete=True, spends=True)
@@ -207,21 +221,30 @@ def _before(chunk: Chunk, end: Position) -> Chunk:
     return Chunk(chunk.writer, chunk.segment, chunk.path, chunk.start, end.offset_bytes, False)
 
 
-def _execute(connection: Connection, parsed: _Parsed, timeout_s: float, memory_limit: str) -> SqlResult:
-    over = threading.Event()
+def _execute(
+    connection: Connection,
+    parsed: _Parsed,
+    timeout_s: float,
+    memory_limit: str,
+    on_stuck: Callable[[], None] | None,
+) -> SqlResult:
+    ended = threading.Event()
 
     def stop() -> None:
-        over.set()
+        if ended.wait(timeout_s):
+            return
         connection.interrupt()
+        if on_stuck is not None and not ended.wait(STUCK_S):
+            on_stuck()
 
-    timer = threading.Timer(timeout_s, stop)
-    timer.start()
+    watch = threading.Thread(target=stop, daemon=True)
+    watch.start()
     try:
         # The statement's own order holds: a confined connection preserves the order of what it selects from.
         source = f"FROM ({parsed.text}\n) AS result"
         described = connection.execute(f"DESCRIBE SELECT * {source}").fetchall()
         shown = ", ".join(_shown(number, row[1]) for number, row in enumerate(described, 1))
-        rows = connection.execute(f"SELECT {shown} {source}").fetchall()
+        rows = connection.execute(f"SELECT {shown} {source}").fetchmany(RESULT_ROWS_MAX + 1)
     except duckdb.InterruptException:
         raise KeledgerError(
             f"the statement was stopped after {timeout_s:g} s: ask for less, or allow it more time"
@@ -233,8 +256,10 @@ def _execute(connection: Connection, parsed: _Parsed, timeout_s: float, memory_l
     except _REFUSALS as error:
         raise UsageError(f"DuckDB refuses the statement: {engine.first_line(error)}") from None
     finally:
-        timer.cancel()
-        timer.join()
+        ended.set()
+        watch.join()
+    if len(rows) > RESULT_ROWS_MAX:
+        raise KeledgerError(f"the answer has more than {RESULT_ROWS_MAX:,} rows: ask for less, or use keledger export")
     names = _distinct([row[0] for row in described])
     shows = [_json if row[1] == "JSON" else _value for row in described]
     return SqlResult(
@@ -263,7 +288,14 @@ def _distinct(names: list[str]) -> list[str]:
 
 
 def _json(value: str | None) -> Any:
-    return None if value is None else orjson.loads(value)
+    """JSON as what it is; as its text where Python has no such number, or would lose digits of it."""
+    if value is None:
+        return None
+    try:
+        parsed = orjson.loads(value)
+    except ValueError:
+        return value
+    return value if isinstance(parsed, float) and "." not in value and "e" not in value.lower() else parsed
 
 
 def _value(value: Any) -> Any:

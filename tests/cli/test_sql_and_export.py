@@ -180,3 +180,24 @@ def test_unbuffered_output_is_not_cut_short(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "keledger", "sql", statement]
     done = subprocess.run(command, capture_output=True, env=environment, check=True)
     assert len(json.loads(done.stdout)["rows"]) == 20000
+
+
+def test_a_function_that_nothing_interrupts_ends_with_its_process() -> None:
+    endless = "SELECT levenshtein(repeat('a', 300000), repeat('b', 300000))"
+    outcome = keledger_process("sql", endless, "--timeout", "0.5")
+    assert outcome.status == 1
+    assert "did not end 0.5 s after its start" in outcome.complaint
+
+
+def test_an_answer_has_an_end() -> None:
+    outcome = keledger("sql", "SELECT * FROM range(1000001)")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "more than 1,000,000 rows" in outcome.complaint
+
+
+def test_json_is_shown_as_it_is_or_as_its_text() -> None:
+    statement = (
+        """SELECT '{"a":1e400}'::JSON AS large, '12345678901234567890123'::JSON AS long, '{"a":1.5}'::JSON AS plain"""
+    )
+    (row,) = keledger("sql", statement).json["rows"]
+    assert row == {"large": '{"a":1e400}', "long": "12345678901234567890123", "plain": {"a": 1.5}}
