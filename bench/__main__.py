@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keledger
 import orjson
+
+import keledger
 
 from ._figures import Figure, markdown, table
 from ._workshop import FULL, MEMORY_FILESYSTEMS, SMOKE, Size, Workshop

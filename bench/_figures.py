@@ -52,15 +52,18 @@ class Figure:
 
 
 def ratio(subject: Sequence[float], floor: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The ratio of two medians, and the middle half of the ratios of rounds that were run side by side."""
+    """The median and the middle half of the ratios of rounds that were run side by side.
+
+    Not the ratio of the medians: where the machine's speed drifts, those may come from different times.
+    """
     pairs = [one / other for one, other in zip(subject, floor, strict=True)]
-    return statistics.median(subject) / statistics.median(floor), middle_half(pairs)
+    return statistics.median(pairs), middle_half(pairs)
 
 
 def difference(subject: Sequence[float], floor: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The difference of two medians, and the middle half of the differences of rounds that were run side by side."""
+    """The median and the middle half of the differences of rounds that were run side by side."""
     pairs = [one - other for one, other in zip(subject, floor, strict=True)]
-    return statistics.median(subject) - statistics.median(floor), middle_half(pairs)
+    return statistics.median(pairs), middle_half(pairs)
 
 
 def middle_half(values: Sequence[float]) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
 from keledger.journal._calls import build_call
 from keledger.journal._line import NewEvent
 from keledger.journal._time import format_time

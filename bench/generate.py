@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+
 from keledger.journal import Home
 from keledger.journal._home import machine_id, read_writer
 from keledger.journal._identity import input_sha256

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+
 from keledger.journal import KeledgerError
 
 from ._group import command

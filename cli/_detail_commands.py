@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from unicodedata import normalize
 
 import click
+
 from keledger.journal import check_zone, report_zone
 from keledger.projections import ReportOptions, open_projection, report_call, report_session
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import click
+
 from keledger.journal import KeledgerError
 from keledger.projections import export_jsonl, open_projection
 

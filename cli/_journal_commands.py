@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import orjson
+
 from keledger.journal import Ledger, NotFound, Verified, json_schema
 from keledger.journal import verify as verify_home
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+
 from keledger.journal.capture import Installation, KePromptUnusable, disable, enable, find, find_all
 
 from ._group import command

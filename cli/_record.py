@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 
 import click
 import orjson
+
 from keledger.journal import Ledger, NewEvent
 
 from ._group import command

@@ -13,6 +13,7 @@ from io import BufferedReader
 from typing import Any, BinaryIO
 
 import orjson
+
 from keledger.journal import AppendRefused, AppendUnknown, InputRefused, KeledgerError, Ledger, NewEvent
 from keledger.journal import _limits as limits
 

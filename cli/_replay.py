@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import click
+
 from keledger.projections import digest, open_projection, rebuild
 
 from ._group import command

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
 from keledger.journal import check_zone, report_zone
 from keledger.projections import (
     Projection,

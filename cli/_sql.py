@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
 from keledger.journal import UsageError
 from keledger.projections import SqlResult, open_projection, run_sql
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+
 from keledger.journal import KeledgerError, Ledger
 from keledger.projections import open_projection, report_call
 

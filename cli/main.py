@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+
 import keledger
 
 from ._group import Entry, LazyGroup

@@ -70,9 +70,7 @@ PRICED_DIMENSIONS = [frozenset(has.items()) for has in BUCKET_DIMENSIONS.values(
 
 _GRID = Decimal("0.000001")
 _OPTIONAL_GROUP = re.compile(r"\(([^()?|]*)\)\?")
-_DATED = re.compile(
-    r"\^((?:[\w/:@=-]|\\[.\[\]])+?)(\$|-\\d|[-\[\]@]+\\d\{8\}\$|-\\d\{4\}-\\d\{2\}-\\d\{2\}\$)"
-)
+_DATED = re.compile(r"\^((?:[\w/:@=-]|\\[.\[\]])+?)(\$|-\\d|[-\[\]@]+\\d\{8\}\$|-\\d\{4\}-\\d\{2\}-\\d\{2\}\$)")
 
 
 @dataclass
@@ -93,9 +91,7 @@ def build(rules: Mapping[str, Any], corrections: bytes) -> dict[str, bytes]:
 
     version = importlib.metadata.version("genai-prices")
     if version not in RELEASED:
-        raise SystemExit(
-            f"genai-prices {version} is new here: add the day of its release to RELEASED in {__file__}"
-        )
+        raise SystemExit(f"genai-prices {version} is new here: add the day of its release to RELEASED in {__file__}")
     known, notes = RELEASED[version], Notes()
     name = f"genai-prices {version}"
     header = {
@@ -105,12 +101,7 @@ def build(rules: Mapping[str, Any], corrections: bytes) -> dict[str, bytes]:
         "source": f"github.com/pydantic/genai-prices, release {version} (MIT), flattened",
         "date": known,
     }
-    cells = [
-        cell
-        for provider in providers
-        for model in provider.models
-        for cell in flatten(provider.id, model, notes)
-    ]
+    cells = [cell for provider in providers for model in provider.models for cell in flatten(provider.id, model, notes)]
     layer = _lines([header, *sorted(cells, key=_cell_order)])
     names = _lines(names_lines(providers, rules, name, notes))
     book = {
@@ -334,9 +325,7 @@ def report(name: str, cells: list[dict[str, Any]], notes: Notes) -> bytes:
         "Open matching rules, told more strictly: only a date or revision may follow": notes.strict_rules,
     }
     text = "\n".join(
-        "\n".join(
-            [f"{title} ({len(entries)})" if entries else title, *(f"  {entry}" for entry in entries), ""]
-        )
+        "\n".join([f"{title} ({len(entries)})" if entries else title, *(f"  {entry}" for entry in entries), ""])
         for title, entries in sections.items()
     )
     return text.encode()
@@ -383,9 +372,7 @@ def _reference(layer: bytes) -> dict[str, str]:
 
 
 def _lines(objects: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(
-        json.dumps(each, ensure_ascii=False, separators=(",", ":")) + "\n" for each in objects
-    ).encode()
+    return "".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")) + "\n" for each in objects).encode()
 
 
 def main() -> None:

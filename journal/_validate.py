@@ -6,9 +6,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import keledger.data
 import orjson
 from pydantic_core import SchemaValidator, ValidationError
+
+import keledger.data
 
 from ._errors import InputRefused
 

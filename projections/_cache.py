@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from keledger.journal import Finding, Home, Position
 
 from . import _engine as engine

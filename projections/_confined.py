@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+
 from keledger.journal import Chunk, KeledgerError, Position, UsageError, scan_journal
 
 from . import _engine as engine

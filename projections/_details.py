@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
 from keledger.journal import Home, NotFound, Position, UsageError, format_time, pico_to_usd
 
 from ._options import ReportOptions

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+
 from keledger.journal import KeledgerError, pico_to_usd
 
 from . import _engine as engine

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import orjson
+
 from keledger.journal import Chunk, Home, HomeError, format_time, pico_to_usd, scan_journal
 
 from . import _engine as engine

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import orjson
+
 from keledger.journal import Finding, Home, HomeError, Position
 from keledger.journal._home import own_writers
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
+
 from keledger.journal import Chunk
 
 CALL_TYPES = frozenset({"call.completed", "call.failed"})

@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from keledger.journal import Home, Ledger
-
 from bench._figures import Figure, difference
 from bench._inputs import calls_to_record
 from bench._processes import answer_of, keledger, part, run
 from bench._workshop import LARGE, Workshop
+from keledger.journal import Home, Ledger
 
 NEW_EVENTS = 1_000
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-from keledger.journal import Home
 
 from bench._figures import Figure, ratio
 from bench._processes import keledger, part, run
 from bench._workshop import Workshop
+from keledger.journal import Home
 
 
 def measure(workshop: Workshop) -> Iterator[Figure]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keledger.journal import Home
-
 from bench._figures import Figure
 from bench._processes import answer_of, part
 from bench._workshop import LARGE, Workshop
+from keledger.journal import Home
 
 PEAK_MB_MAX = 450.0
 

@@ -6,11 +6,10 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-from keledger.journal import Home
-
 from bench._figures import Figure, ratio
 from bench._processes import answer_of, part
 from bench._workshop import Workshop
+from keledger.journal import Home
 
 
 def measure(workshop: Workshop) -> Iterator[Figure]:

@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keledger.journal import Ledger
-
 from bench._bare import bare_append, line_of
 from bench._figures import Figure, difference
 from bench._inputs import calls_to_record
 from bench._workshop import Workshop
+from keledger.journal import Ledger
 
 BLOCK = 100
 """Calls in a row before the other side has its turn; the CPU clock is read around a block."""

@@ -8,15 +8,14 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench._figures import Figure, difference, ratio
+from bench._processes import PYTHON, keledger, run
+from bench._workshop import Workshop
 from keledger.cli._demo import Stage
 from keledger.cli._demo import answer as demo_answer
 from keledger.cli.demo import LocalProvider
 from keledger.journal import Home, verify
 from keledger.journal.capture import _enable
-
-from bench._figures import Figure, difference, ratio
-from bench._processes import PYTHON, keledger, run
-from bench._workshop import Workshop
 
 SHORT_RUNS = 4
 """What takes some ten milliseconds is run so many times as often as a KePrompt."""

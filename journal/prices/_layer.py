@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+
 from keledger.journal._errors import InputRefused, JournalDamaged
 
 from ._cells import Cell, read_cell

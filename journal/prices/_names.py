@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
+
 from keledger.journal._errors import JournalDamaged
 
 from ._cells import NAME_BYTES_MAX

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orjson
+
 from keledger.journal._errors import JournalDamaged, NotFound
 
 from ._book import Book

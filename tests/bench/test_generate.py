@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-from keledger.journal import Home, Ledger, parse_time, scan_journal, verify
-from keledger.journal.prices import PriceStore
 
 from bench import generate as generator
 from bench.generate import Plan, generate
+from keledger.journal import Home, Ledger, parse_time, scan_journal, verify
+from keledger.journal.prices import PriceStore
 
 from .conftest import REPOSITORY
 

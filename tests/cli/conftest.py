@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from keledger.journal import Home, Ledger
 
+from keledger.journal import Home, Ledger
 from tests.journal.support import call
 
 DAY = "2026-11-21"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from click.testing import CliRunner
+
 from keledger.cli.main import program
 from keledger.journal import Home
-
 from tests.journal.support import tree_bytes
 
 COMMAND = (sys.executable, "-m", "keledger")

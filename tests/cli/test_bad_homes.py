@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from keledger.journal import Home
 
+from keledger.journal import Home
 from tests.journal.support import call, calls, events
 
 from .support import json_lines, keledger, keledger_process, truth

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from keledger.cli.main import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"

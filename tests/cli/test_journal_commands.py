@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from keledger.journal import Home, Ledger
 
+from keledger.journal import Home, Ledger
 from tests.journal.support import call, calls, events, newest_segment
 
 from .support import forge, json_lines, keledger, truth

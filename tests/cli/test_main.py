@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-import keledger as package
 import pytest
+
+import keledger as package
 from keledger.cli import _options, _progress
 from keledger.cli._group import Command
 from keledger.cli._guard import guarded

@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from keledger.cli import _recording
 from keledger.journal import Home, InputRefused, Ledger, _limits
-
 from tests.journal.support import call, calls, events
 
 from .support import COMMAND, json_lines, keledger, keledger_process, truth

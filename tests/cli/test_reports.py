@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 import pytest
+
 from keledger.cli import _days
 from keledger.cli._table import display_width
 from keledger.journal import Home, Ledger
-
 from tests.journal.support import call
 
 from .support import Outcome, keledger, keledger_process, keledger_terminal

@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from keledger.journal import Home
 
+from keledger.journal import Home
 from tests.journal.support import tree_bytes
 
 from .support import keledger, keledger_process, truth

@@ -8,6 +8,7 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keledger.cli._table import Column, Table, cut, display_width, duration, exact_money, money, printable
 
 COLUMNS = (

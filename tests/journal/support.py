@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 from keledger.journal import Home, NewEvent, scan_journal
 from keledger.journal._identity import new_id
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from keledger.journal import AppendRefused, Home, HomeError, scan_journal, verify
 from keledger.journal import _limits as limits
 from keledger.journal._home import machine_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from keledger.journal import Home, HomeError, Ledger
 
 from .support import USAGE, call, calls

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from keledger.journal import AppendRefused, AppendUnknown, Home, HomeError, scan_journal, verify
 from keledger.journal import _limits as limits
 from keledger.journal._disk import Disk

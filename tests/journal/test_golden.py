@@ -8,8 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import keledger.data
 import pytest
+
+import keledger.data
 from keledger.journal import Home, Ledger, scan_journal, verify
 from keledger.journal._validate import check_data, writes
 

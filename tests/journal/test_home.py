@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from keledger.journal import Home, HomeError, Ledger, verify
 
 from .support import call, calls, newest_segment, tree_bytes

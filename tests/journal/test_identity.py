@@ -9,6 +9,7 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keledger.journal import InputRefused, format_time, parse_time
 from keledger.journal._identity import id_of_key, input_sha256, new_id
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from keledger.journal import Home, InputRefused, Ledger, UsageError, verify
 
 from .support import USAGE, calls

@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from keledger.journal import Home, HomeError, JournalDamaged, KeledgerError, Ledger, MergeRefused, UsageError, verify
 from keledger.journal import _limits as limits
 from keledger.journal._disk import Disk

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from keledger.journal import Home, InputRefused, Ledger, usd_to_pico, verify
 from keledger.journal import _limits as limits
 from keledger.journal._adopting import Adoption, adopt

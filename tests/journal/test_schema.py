@@ -8,14 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from pydantic import ValidationError
+
 import keledger.data
 import keledger.journal
-import pytest
 from keledger.journal import InputRefused, Ledger, UsageError, json_schema
 from keledger.journal._events import MODELS, TYPES_RESERVED
 from keledger.journal._schema import core_schemas
 from keledger.journal._validate import check_data
-from pydantic import ValidationError
 
 from .support import call
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from keledger.journal import Home, Ledger, verify
 from keledger.journal import _limits as limits
 from keledger.journal._writer import Appender

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from keledger.journal import Home, Ledger, format_time, tail_totals
 from keledger.journal import _limits as limits
 from keledger.journal._time import now_us

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from keledger.journal import Home, UsageError, check_zone, report_zone
 
 

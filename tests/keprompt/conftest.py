@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from keledger.cli.demo import LocalProvider
 
 from .support import NEWEST, Stage, answer

@@ -17,6 +17,7 @@ from typing import Any
 
 import genai_prices
 import orjson
+
 from keledger.cli.demo import REDIRECT, Answer, LocalProvider, Request, ToolCall
 from keledger.journal import Home, scan_journal
 from keledger.journal.usage import token_totals

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+
 from keledger.journal import capture
 from keledger.journal.capture import _launcher, client
 

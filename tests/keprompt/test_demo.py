@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from keledger.cli.main import main
 
 from .support import KELEDGER

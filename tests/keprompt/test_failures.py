@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
 from keledger.journal import Ledger
 
 from .support import VERSIONS, Stage, end, wait_for

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from keledger.cli.run import closing_line
 from keledger.journal import Totals
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from keledger.journal import Home, Ledger, scan_journal
 from keledger.journal.capture import client
 from keledger.journal.capture._server import CallServer

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from keledger.journal.capture import Installation, KePromptUnusable, disable, enable, find
 from keledger.journal.capture._enable import interpreter_of
 

@@ -132,9 +132,7 @@ def test_a_tier_begins_strictly_above_its_size_and_takes_the_whole_request(
     assert total(book, usage={bucket: size, "output_text": 1_000_000}) == usd
 
 
-@pytest.mark.parametrize(
-    "bucket", ["output_text", "input_chars", "input_audio_ms", "input_pages", "web_searches"]
-)
+@pytest.mark.parametrize("bucket", ["output_text", "input_chars", "input_audio_ms", "input_pages", "web_searches"])
 def test_only_input_tokens_make_a_request_large(prices: PriceFolder, bucket: str) -> None:
     low, high = dict.fromkeys(["output_text", bucket], "1"), dict.fromkeys(["output_text", bucket], "9")
     book = prices.book([prices.layer("user", cell(low), cell(high, input_over=10))])
@@ -294,9 +292,7 @@ def test_a_price_under_the_named_model_holds_for_all_its_names(prices: PriceFold
         ({"usage": {"output_text": 10**21}}, "more than an amount may be"),
     ],
 )
-def test_what_is_no_quantity_or_money_is_refused(
-    prices: PriceFolder, given: dict[str, Any], sentence: str
-) -> None:
+def test_what_is_no_quantity_or_money_is_refused(prices: PriceFolder, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputRefused, match=sentence):
         price(prices.book([prices.layer("user", cell("2"))]), **given)
 
@@ -329,15 +325,11 @@ def test_the_total_is_the_sum_of_the_lines(
     else:
         assert cost["state"] == "unpriced"
         assert set(cost["missing"]) <= set(used) - {"requests"}
-    order = [
-        BUCKETS.index(line["bucket"]) if line["bucket"] in BUCKETS else len(BUCKETS) for line in cost["lines"]
-    ]
+    order = [BUCKETS.index(line["bucket"]) if line["bucket"] in BUCKETS else len(BUCKETS) for line in cost["lines"]]
     assert order == sorted(order)
 
 
-def test_what_is_kept_between_calls_changes_nothing(
-    prices: PriceFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_kept_between_calls_changes_nothing(prices: PriceFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keledger.journal.prices._book.MATCHES_KEPT_MAX", 2)
     book = prices.book([prices.layer("user", cell("2"), cell("3", context="processing=batch"))])
     calls = [

@@ -134,9 +134,7 @@ def check(
     assert set(cost.get("missing", ())) == no_price
     if no_price:
         return
-    slack = sum(n for bucket, n in usage.items() if (provider.id, model.id, bucket) in rounded()) * Decimal(
-        "0.5e-12"
-    )
+    slack = sum(n for bucket, n in usage.items() if (provider.id, model.id, bucket) in rounded()) * Decimal("0.5e-12")
     difference = EXACT.subtract(Decimal(cost["total_usd"]), theirs(provider, model, usage, instant, context))
     assert abs(difference) <= slack
 
@@ -167,9 +165,7 @@ def edges(model_key: int) -> tuple[list[datetime], list[timedelta], list[int]]:
             times += [timedelta(hours=t.hour, minutes=t.minute) for t in (one.start_time, one.end_time)]
     sets = [one.prices for one in model.prices] if isinstance(model.prices, list) else [model.prices]
     sets += [variant.prices for variant in model.price_variants or []]
-    sizes = {
-        tier.start for each in sets for price in vars(each).values() for tier in getattr(price, "tiers", ())
-    }
+    sizes = {tier.start for each in sets for price in vars(each).values() for tier in getattr(price, "tiers", ())}
     return days, times, sorted(sizes)
 
 
@@ -189,11 +185,7 @@ def calls(draw: st.DrawFn) -> tuple[int, dict[str, int], datetime]:
         for bucket in draw(st.sets(st.sampled_from(sorted(TIER_BUCKETS - {"input_uncached"})), max_size=2)):
             usage[bucket] = draw(st.integers(1, usage["input_uncached"] // 3))
             usage["input_uncached"] -= usage[bucket]
-        usage = {
-            bucket: n
-            for bucket, n in usage.items()
-            if bucket not in TIER_BUCKETS or bucket == "input_uncached"
-        }
+        usage = {bucket: n for bucket, n in usage.items() if bucket not in TIER_BUCKETS or bucket == "input_uncached"}
     if draw(st.booleans()):
         usage = {draw(st.sampled_from(OTHERS)): draw(st.integers(10_000, 10**6)), "output_text": 1}
     return key, usage, instant
@@ -212,11 +204,7 @@ def test_the_same_cost_for_every_model_and_context(list_only: Book, provider_id:
     draw = random.Random(provider_id)
     for provider, model, context in BY_PROVIDER[provider_id]:
         for instant in (datetime(2026, 11, 18, 12, tzinfo=UTC), BEGIN + draw.random() * (END - BEGIN)):
-            priced = [
-                bucket
-                for bucket in BUCKET_ORDER
-                if theirs(provider, model, {bucket: 10**9}, instant, context)
-            ]
+            priced = [bucket for bucket in BUCKET_ORDER if theirs(provider, model, {bucket: 10**9}, instant, context)]
             usage = {bucket: draw.randrange(10_000, 300_000) for bucket in priced or ("input_uncached",)}
             check(list_only, provider, model, context, usage, instant)
 
@@ -246,13 +234,9 @@ def test_the_corrections_change_just_these_models(list_only: Book, shipped: Book
     instants = [(day - EPOCH) // MICROSECOND for day in days]
     changed = set()
     for provider, model, context in CASES:
-        for instant in (
-            instants if provider.id in ("deepseek", "mistral", "google", "openai") else instants[-1:]
-        ):
+        for instant in instants if provider.id in ("deepseek", "mistral", "google", "openai") else instants[-1:]:
             call = {"usage": {"input_uncached": 7, "output_text": 5}, "at_us": instant, "context": context}
-            costs = [
-                book.price(provider=provider.id, model=model.id, **call) for book in (list_only, shipped)
-            ]
+            costs = [book.price(provider=provider.id, model=model.id, **call) for book in (list_only, shipped)]
             if costs[0].get("total_usd") != costs[1].get("total_usd"):
                 changed.add((provider.id, model.id))
                 break

@@ -52,9 +52,7 @@ PRICES = [
 ]  # fmt: skip
 
 
-def prices_at(
-    book: Book, provider: str, model: str, instant: str, buckets: tuple[str, ...]
-) -> list[str | None]:
+def prices_at(book: Book, provider: str, model: str, instant: str, buckets: tuple[str, ...]) -> list[str | None]:
     cost = book.price(
         provider=provider, model=model, usage=dict.fromkeys(buckets, 1), at_us=parse_time(instant), context={}
     )
@@ -76,9 +74,7 @@ def test_gemini_2_5_pro_costs_more_above_200k(shipped: Book) -> None:
         "at_us": parse_time("2026-03-15T12:00:00Z"),
         "context": {},
     }
-    totals = [
-        shipped.price(usage={"input_uncached": size}, **call)["total_usd"] for size in (200_000, 200_001)
-    ]
+    totals = [shipped.price(usage={"input_uncached": size}, **call)["total_usd"] for size in (200_000, 200_001)]
     assert totals == ["0.25", "0.5000025"]
 
 

@@ -75,9 +75,7 @@ def test_another_spelling_is_refused(text: str) -> None:
         usd_to_pico(text)
 
 
-@pytest.mark.parametrize(
-    "text", [*NO_MONEY, "0", "-0.5", "0.000000000001", "999999999999999.999999999999", "120"]
-)
+@pytest.mark.parametrize("text", [*NO_MONEY, "0", "-0.5", "0.000000000001", "999999999999999.999999999999", "120"])
 def test_the_pattern_says_the_same_in_another_engine(text: str) -> None:
     class Holder(BaseModel):
         usd: str = Field(pattern=USD_PATTERN)
@@ -108,9 +106,7 @@ def test_a_price_times_a_quantity_is_a_whole_number_of_picodollars(micro: int, q
     assert Decimal(quantity * micro_per_million(text)).scaleb(-12, EXACT) == exact
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "0.0", "1.0000001", "1.50", "1e6", "1000000000000", "+2", " 2", "2\n"]
-)
+@pytest.mark.parametrize("text", ["", "-1", "0.0", "1.0000001", "1.50", "1e6", "1000000000000", "+2", " 2", "2\n"])
 def test_a_price_off_the_grid_is_refused(text: str) -> None:
     with pytest.raises(InputRefused, match="is no price"):
         micro_per_million(text)

@@ -87,9 +87,7 @@ def test_every_name_leads_to_a_model_with_prices_or_one_that_is_listed_as_empty(
     report = (FOLDER / f"{LIST}.report.txt").read_text(encoding="utf-8")
     _, _, after = report.partition("Empty price sets: unknown")
     empty = {tuple(line.strip().split(" ", 1)) for line in after.split("\n\n")[0].splitlines()[1:]}
-    rules = [
-        json.loads(line) for line in (FOLDER / "names.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-    ]
+    rules = [json.loads(line) for line in (FOLDER / "names.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
     named = {(rule["provider"], rule["model"]) for rule in rules if "model" in rule}
     assert len(named) > 2300
     assert named - priced <= empty
@@ -112,15 +110,10 @@ def test_the_report_tells_what_was_rounded_and_left_out() -> None:
 def test_the_buckets_are_those_of_the_table_of_buckets() -> None:
     table = tomllib.loads((DATA / "buckets.toml").read_text(encoding="utf-8"))
     assert set(BUCKETS) == set(table)
-    input_tokens = {
-        name for name, about in table.items() if (about["unit"], about["side"]) == ("tokens", "input")
-    }
+    input_tokens = {name for name, about in table.items() if (about["unit"], about["side"]) == ("tokens", "input")}
     assert input_tokens == TIER_BUCKETS
     listed = {
-        bucket
-        for layer in (LIST, "corrections")
-        for cell in shipped_cells(layer)
-        for bucket in cell.usd_per_million
+        bucket for layer in (LIST, "corrections") for cell in shipped_cells(layer) for bucket in cell.usd_per_million
     }
     assert listed == set(table)
 

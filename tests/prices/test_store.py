@@ -16,9 +16,7 @@ USER = Cell("acme", "one", "", {"output_text": "2"})
 
 
 def test_the_door_is_sorted_and_whole() -> None:
-    assert door.__all__ == sorted(
-        door.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
-    )
+    assert door.__all__ == sorted(door.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert all(hasattr(door, name) for name in door.__all__)
 
 

@@ -72,7 +72,5 @@ def test_the_import_loads_nothing_heavy() -> None:
         " 'genai_prices', 'pathlib'} & set(sys.modules)))"
     )
     journal = usage.__file__.rpartition("usage")[0]
-    run = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", code, journal], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-I", "-B", "-c", code, journal], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

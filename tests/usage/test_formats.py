@@ -93,8 +93,6 @@ CHAT = {"prompt_tokens": 1, "completion_tokens": 1}
         ("acme", {**PAIR, "cache_read_input_tokens": 5, "total_tokens": 7}, None),
     ],
 )
-def test_the_format_of_a_usage_object(
-    provider: str, usage_raw: dict[str, Any], usage_format: str | None
-) -> None:
+def test_the_format_of_a_usage_object(provider: str, usage_raw: dict[str, Any], usage_format: str | None) -> None:
     assert detect_format(provider, usage_raw) == usage_format
     assert usage_format is None or usage_format in USAGE_FORMATS

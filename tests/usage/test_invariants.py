@@ -97,9 +97,7 @@ parts = st.integers(0, 100)
     prompt=parts,
     completion=parts,
     inputs=st.dictionaries(
-        st.sampled_from(
-            ["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "video_tokens"]
-        ),
+        st.sampled_from(["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "video_tokens"]),
         parts,
     ),
     outputs=st.dictionaries(st.sampled_from(["reasoning_tokens", "audio_tokens", "image_tokens"]), parts),
@@ -157,9 +155,7 @@ def test_whatever_the_modalities_geminis_buckets_add_up_to_its_total(
 
 @steady
 @given(
-    counts=st.fixed_dictionaries(
-        {"input_tokens": parts, "output_tokens": parts, "cache_read_input_tokens": parts}
-    ),
+    counts=st.fixed_dictionaries({"input_tokens": parts, "output_tokens": parts, "cache_read_input_tokens": parts}),
     written=st.none() | parts,
     split=st.dictionaries(st.sampled_from(["ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"]), parts),
 )

@@ -34,9 +34,7 @@ def test_its_format_is_told_by_provider_and_fields(case: dict[str, Any]) -> None
 @each_case
 def test_a_response_around_it_changes_nothing(case: dict[str, Any]) -> None:
     raw = json.loads(case["raw"])
-    name = {"gemini.generate_content": "usageMetadata", "mistral.ocr": "usage_info"}.get(
-        case["format"], "usage"
-    )
+    name = {"gemini.generate_content": "usageMetadata", "mistral.ocr": "usage_info"}.get(case["format"], "usage")
     for response in (raw, {name: raw, "id": "r1"}):
         facts = extract_response(response, case["provider"])
         assert facts.usage is not None

@@ -154,9 +154,7 @@ def test_an_sdks_object_says_the_same_as_its_json(
 
 
 def test_an_object_that_lists_nothing_is_asked_for_the_counts_by_name() -> None:
-    usage = Slotted(
-        {"prompt_tokens": 2341, "completion_tokens": 31, "reasoning_tokens": 736, "total_tokens": 3108}
-    )
+    usage = Slotted({"prompt_tokens": 2341, "completion_tokens": 31, "reasoning_tokens": 736, "total_tokens": 3108})
     facts = extract_response(SimpleNamespace(id="x1", usage=usage), "xai")
     assert facts.usage_format == "xai.chat"
     found = normalize(facts.usage or {}, "xai.chat")
