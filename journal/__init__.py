@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         NotFound,
         UsageError,
     )
-    from ._home import Home
+    from ._home import Home, own_writers
     from ._ledger import Ledger, Recorded
     from ._library import LibraryCall
     from ._line import NewEvent
@@ -63,6 +63,7 @@ __all__ = [
     "check_zone",
     "format_time",
     "json_schema",
+    "own_writers",
     "parse_time",
     "pico_to_usd",
     "report_zone",
@@ -77,7 +78,7 @@ _MODULES = {
         "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",
         "KeledgerError", "NotFound", "UsageError",
     ),
-    "_home": ("Home",),
+    "_home": ("Home", "own_writers"),
     "_ledger": ("Ledger", "Recorded"),
     "_library": ("LibraryCall",),
     "_line": ("NewEvent",),

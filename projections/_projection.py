@@ -14,8 +14,7 @@ from typing import Any, Self, TypeVar
 
 import orjson
 
-from keledger.journal import Finding, Home, HomeError, Position
-from keledger.journal._home import own_writers
+from keledger.journal import Finding, Home, HomeError, Position, own_writers
 
 from . import _engine as engine
 from ._build import Progress, Reading, fold, read_on
