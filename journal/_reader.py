@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -235,10 +234,3 @@ def _stamps(line: bytes) -> tuple[int, int]:
     except (ValueError, KeyError, TypeError):
         return 0, 0
     return (seq, tick) if isinstance(seq, int) and isinstance(tick, int) else (0, 0)
-
-
-def read_events(scan: Scan) -> Iterator[tuple[Chunk, dict[str, Any]]]:
-    """Every event of a scan as a dict, in each writer's order; lines that are no JSON object are left out."""
-    for chunk in scan.chunks:
-        for line in chunk.lines():
-            yield chunk, orjson.loads(line)
