@@ -49,7 +49,9 @@ class Spool:
         return path
 
     def is_waiting(self) -> bool:
-        """Whether anything may be waiting.  One system call: it is asked on every append."""
+        """Whether anything may be waiting.  It is asked on every append."""
+        if not os.access(self._folder_name, os.F_OK):
+            return False  # most often there is none, and an exception costs more than the question
         try:
             return os.stat(self._folder_name).st_mtime_ns != self._empty_at_ns
         except OSError:

@@ -43,9 +43,13 @@ class _Source(NamedTuple):
     spans: list[tuple[Cell, ...]]
 
 
+_NO_CONTEXT: Mapping[str, str] = {}
+
+
 class _Prices(NamedTuple):
     """Where a provider, model and context find their prices, strongest first, and how a cost says so."""
 
+    match: Match | None
     matched: dict[str, str] | None
     sources: list[_Source]
 
@@ -61,8 +65,7 @@ class Book:
 
     def match(self, provider: str, model: str) -> Match | None:
         """Which model of the book *model* of *provider* is, and by which rule; None where no rule says it."""
-        matches = self._matches(provider, model)
-        return matches[0] if matches else None
+        return self._prices(provider, model, _NO_CONTEXT).match
 
     def price(
         self,
@@ -94,7 +97,7 @@ class Book:
             return self._without_total(reported_cost_usd, "unknown", [], [], None)
         if not usage:
             return {"total_usd": "0", "state": "priced", "lines": [], "book": self.sha256}
-        matched, sources = self._prices(provider, model, context)
+        _, matched, sources = self._prices(provider, model, context)
         input_total = sum([usage[bucket] for bucket in TIER_BUCKETS if bucket in usage])
         cells = _active(sources, at_us, input_total)
         total_pico = 0
@@ -151,7 +154,7 @@ class Book:
     def _find_prices(self, provider: str, model: str, context: Mapping[str, str]) -> _Prices:
         matches = self._matches(provider, model)
         if not matches:
-            return _Prices(None, [])
+            return _Prices(None, None, [])
         matched = matches[0].told()
         found = [
             (layer.cells(match.provider, match.model), match.by_fallback) for layer in self._layers for match in matches
@@ -161,7 +164,7 @@ class Book:
         asked, _ = self._names.spellings(provider, model)
         chosen = _choose_context(offered | {""}, *self._names.split_context(asked, context))
         if chosen is None:
-            return _Prices(matched, [])
+            return _Prices(matches[0], matched, [])
         if chosen:
             matched["context"] = chosen
         sources = [
@@ -169,7 +172,7 @@ class Book:
             for cells, by_fallback in found
             if not (by_fallback and chosen)
         ]
-        return _Prices(matched, sources)
+        return _Prices(matches[0], matched, sources)
 
     def _matches(self, provider: str, model: str) -> list[Match]:
         """What a name means: its own entry in a layer first, then what the table of names says."""
