@@ -49,16 +49,39 @@ def adopt(home: Home, appender: Appender, adoption: Adoption, actor: str) -> Non
         try:
             for sha256, content in adoption.files.items():
                 keep_price_file(home, appender.disk, sha256, content)
+            sync_prices(home, appender.disk)
         except OSError as error:
             raise HomeError(f"cannot write to {home.prices}: {error.strerror}; {remedy(error)}") from error
         appender.append_locked([_adopted_event(adoption.manifest, actor)])
 
 
 def keep_price_file(home: Home, disk: Disk, sha256: str, content: bytes) -> None:
-    """Write a price file under its hash, synced; one that is there already is never touched."""
+    """Write a price file under its hash, synced; one that is there already is never touched.  Called under the lock.
+
+    It is written beside ``prices/`` and moved in whole, so that nothing in there is ever renamed or removed.
+    """
     path = home.prices / sha256
-    if not disk.exists(str(path)):
-        write_new(disk, path, content)
+    if disk.exists(str(path)):
+        return
+    draft = home.path / "price-draft"
+    for left in home.path.glob(f".{draft.name}.*"):  # by a process that died here
+        disk.remove(left)
+    write_new(disk, draft, content)
+    folder = disk.open_folder(home.prices)
+    try:
+        disk.replace(draft, path)
+        disk.sync_folder(folder)
+    finally:
+        disk.close(folder)
+
+
+def sync_prices(home: Home, disk: Disk) -> None:
+    """Sync the names in ``prices/`` before an event names them: who made a file may have died before it was durable."""
+    folder = disk.open_folder(home.prices)
+    try:
+        disk.sync_folder(folder)
+    finally:
+        disk.close(folder)
 
 
 def _adopted_event(manifest: BookManifest, actor: str) -> NewEvent:

@@ -16,8 +16,10 @@ import orjson
 
 from . import _limits as limits
 from ._disk import Disk, write_new
-from ._home import Home, own_writers
+from ._errors import HomeError
+from ._home import Home, own_writers, remedy
 from ._line import fits, stated_hash
+from ._plain_file import read_plain_file
 
 _MARK = b'"type":"prices.adopted"'
 _SAVE_EVERY_BYTES = 1024 * 1024
@@ -25,7 +27,7 @@ _SAVE_EVERY_BYTES = 1024 * 1024
 
 
 def adopted_book(home: Home, disk: Disk) -> str | None:
-    """The SHA-256 of the book that the home has adopted; None where it has none."""
+    """The SHA-256 of the book that the home has adopted; None where it has none.  Raises HomeError."""
     cache = home.path / "guard" / "adopted.json"
     state = _load(cache)
     book, unsaved = state.get("book"), 0
@@ -37,7 +39,10 @@ def adopted_book(home: Home, disk: Disk) -> str | None:
             if number < segment:
                 continue
             start = offset if number == segment else 0
-            found, end = _last_adopted(path, start)
+            try:
+                found, end = _last_adopted(path, start)
+            except OSError as error:
+                raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
             book = found or book
             unsaved += end - start
             positions[writer] = [number, end]
@@ -50,7 +55,7 @@ def adopted_book(home: Home, disk: Disk) -> str | None:
 
 def _load(cache: Path) -> Mapping[str, Any]:
     try:
-        state = json.loads(cache.read_bytes())
+        state = json.loads(read_plain_file(cache))
         if isinstance(state["book"], str) and all(
             isinstance(part, int) for position in state["positions"].values() for part in position
         ):
@@ -75,7 +80,7 @@ def _last_adopted(path: Path, start: int) -> tuple[str | None, int]:
         previous = stated_hash(above)
         if previous is not None and fits(previous, line) is not None:
             event = orjson.loads(line)
-            if event["type"] == "prices.adopted":
+            if event["type"] == "prices.adopted" and event["v"] == 1:
                 return str(event["data"]["book"]), overlap + end
         at = data.rfind(_MARK, start - overlap, first)
     return None, overlap + end

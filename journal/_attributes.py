@@ -20,6 +20,7 @@ from typing import Any
 from ._disk import Disk, write_new
 from ._errors import HomeError, UsageError
 from ._home import Home
+from ._plain_file import read_plain_file
 
 NAMES = ("user", "project", "team", "cost_center")
 VARIABLES = {
@@ -116,8 +117,7 @@ def _read_attributes(path: Path) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file.  Raises HomeError that names the file and what is wrong with it."""
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_plain_file(path).decode())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # not TOML, or not even UTF-8
@@ -130,6 +130,7 @@ class AttributeResolver:
     def __init__(self, home: Home, disk: Disk) -> None:
         self._config = read_toml(home.config)
         self.environment = {name: os.environ[name] for name in VARIABLES.values() if os.environ.get(name)}
+        self._variables = from_environment(self.environment)
         self._defaults = _read_attributes(home.config)
         self._key: bytes | None = None
         if self._config.get("identity") == "pseudonym":
@@ -151,7 +152,7 @@ class AttributeResolver:
         under ``unreadable``.
         """
         found: dict[str, Any] = {}
-        variables = from_environment(self.environment if environment is None else environment)
+        variables = self._variables if environment is None else from_environment(environment)
         try:
             folder = folder or os.getcwd()
             of_folder = from_folder(folder)
@@ -164,6 +165,8 @@ class AttributeResolver:
         places = (call, flags or {}, variables, of_folder, self._defaults)
         tags: dict[str, Any] = {}
         for place in places:
+            if not place:
+                continue
             for name in NAMES:
                 if name not in found and place.get(name):
                     found[name] = place[name]

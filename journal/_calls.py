@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _limits as limits
 from ._attributes import NAMES
@@ -35,16 +34,14 @@ STATUSES = ("ok", "error", "unknown")
 QUALITIES = ("measured", "totals_only", "under_count")
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltCall:
+class BuiltCall(NamedTuple):
     """A call that is ready to be appended."""
 
     type: str
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What is known of a call's usage.  ``known`` is False where an answer may have been billed and nobody can say."""
 
     buckets: dict[str, int]
@@ -69,6 +66,8 @@ def check_attributes(fields: Mapping[str, object]) -> None:
 
 def check_field_names(fields: Mapping[str, object]) -> None:
     """Raise InputRefused for a field that ``record`` does not know, with the nearest one that it does."""
+    if fields.keys() <= GIVEN_FIELDS:
+        return
     for name in fields:
         if name not in GIVEN_FIELDS:
             near = difflib.get_close_matches(name, GIVEN_FIELDS, n=1)
@@ -118,8 +117,9 @@ def build_call(
     }
     _put(data, "duration_ms", clean.count("duration_ms", fields.get("duration_ms")))
     for name in TEXT_FIELDS:
-        if name in fields:
-            _put(data, name, clean.text(name, fields[name]))
+        given_text = fields.get(name)
+        if given_text is not None:
+            _put(data, name, clean.text(name, given_text))
     _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
     _put(data, "http_status", http_status)
     data |= {"provider": provider, "model": model}
@@ -169,13 +169,13 @@ def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
     raw, given = fields.get("usage_raw"), fields.get("usage")
     if given is not None and not clean.live and not isinstance(given, Mapping):
         raise InputRefused(f"usage must be an object of buckets, not {json_kind(given)}")
-    if isinstance(given, Mapping):
+    if given is not None and isinstance(given, Mapping):
         compact = compact_usage(raw) if isinstance(raw, Mapping) else None
         buckets, known = _given_buckets(given, clean)
         return Usage(buckets, known=known, raw=compact, format=_given_format(fields, clean))
     if raw is None:
         return Usage({}, known=False)
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, (dict, Mapping)):
         if not clean.live:
             raise InputRefused(f"usage_raw must be the provider's usage object, not {json_kind(raw)}")
         clean.repaired.append("dropped:usage_raw")
@@ -189,7 +189,7 @@ def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
             )
         return Usage({}, known=False, raw=compact_usage(raw), notes=("format:unknown",))
     found = normalize(raw, usage_format)
-    if not clean.live and found.readable and any(note.endswith(":unreadable") for note in found.notes):
+    if found.notes and not clean.live and found.readable and any(note.endswith(":unreadable") for note in found.notes):
         raise InputRefused(f"usage_raw has a count that is no whole number from 0 on: {', '.join(found.notes)}")
     return Usage(
         dict(found.usage) if found.readable else {},

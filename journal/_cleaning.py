@@ -6,6 +6,8 @@ tags dropped, surrogates replaced; each repair is named in ``repaired``.  ``reco
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import math
@@ -17,8 +19,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from . import _limits as limits
 from ._errors import InputRefused
+from ._json import is_flat, is_spelled_alike
 from ._money import USD_PATTERN
 
 _TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -44,6 +49,8 @@ def json_safe(value: Any, *, strict: bool, depth: int = DEPTH_MAX) -> Any:
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
+    if kind is dict and depth and is_flat(value.values()) and all(type(key) is str for key in value):
+        return dict(value)
     if kind is float:
         return value if strict or math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -76,6 +83,8 @@ class Cleaner:
 
     def text(self, name: str, value: object, limit: int = limits.ATTRIBUTE_BYTES_MAX) -> str | None:
         """A string in NFC within *limit* bytes; None for an empty or absent one."""
+        if type(value) is str and value.isascii() and 0 < len(value) <= limit:
+            return value  # most are, and this is asked some twenty times a call
         if value is None or value == "":
             return None
         if not isinstance(value, str):
@@ -108,7 +117,7 @@ class Cleaner:
         """A whole number from *least* to *most*; None for an absent one, and for a bad one in a live call."""
         if value is None:
             return None
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        if type(value) is int and least <= value <= most:
             return value
         shown = (
             "a negative number"
@@ -122,7 +131,7 @@ class Cleaner:
         """Tags: keys like ``[a-z][a-z0-9_.-]{0,62}``, at most 32, values of at most 256 bytes."""
         if value is None:
             return None
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             self._repair("dropped:tags", f"tags must be an object of strings, not {json_kind(value)}")
             return None
         found: dict[str, str] = {}
@@ -174,7 +183,7 @@ class Cleaner:
         found: dict[str, str] = {}
         for key, item in value.items():
             if not isinstance(key, str) or not _CONTEXT_KEY.fullmatch(key) or len(found) == _CONTEXT_MAX:
-                self._repair("dropped:pricing_context", f"pricing_context key {key!r} is not allowed")
+                self._repair("dropped:pricing_context", f"pricing_context key {str(key)[:64]!r} is not allowed")
             elif text := self.text(f"pricing_context.{key}", item):
                 found[key] = text
         return found
@@ -209,25 +218,36 @@ def json_kind(value: object) -> str:
 
 def compact_usage(raw: Mapping[str, Any]) -> str:
     """``usage_raw`` as it is journaled: compact JSON without long strings; its size and SHA-256 where it is large."""
-    text = _encode(_without_text(raw))
-    encoded = text.encode("utf-8", "replace")
+    encoded = _compact(_without_text(raw))
     if len(encoded) <= limits.RAW_USAGE_BYTES_MAX:
         return encoded.decode()
     digest = hashlib.sha256(encoded).hexdigest()
     return json.dumps({"size_bytes": len(encoded), "sha256": digest}, separators=(",", ":"))
 
 
+def _compact(value: Any) -> bytes:
+    if is_spelled_alike(value):
+        with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
+            return orjson.dumps(value)
+    return _encode(value).encode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_plain_name(key: str) -> bool:
+    return _PLAIN_NAME.fullmatch(key) is not None
+
+
 def _without_text(value: Any) -> Any:
     kind = type(value)  # parsed JSON is most often all there is, so exact types go first
-    if kind is int or value is None:
+    if kind is int or kind is str or value is None:
         return value
     if kind is float:
         return value if math.isfinite(value) else None  # NaN and infinities are no JSON
     if kind is dict or isinstance(value, Mapping):
         return {
-            str(key): _without_text(item)
+            str(key): item if type(item) is int else _without_text(item)
             for key, item in value.items()
-            if not _is_text(item) and _PLAIN_NAME.fullmatch(str(key))
+            if (type(item) is int or not _is_text(item)) and _is_plain_name(str(key))
         }
     if isinstance(value, list | tuple):
         return [_without_text(item) for item in value if not _is_text(item)]

@@ -25,7 +25,10 @@ class Disk:
     """Thin calls on files and folders.  All raise OSError; none retries a failed sync."""
 
     def make_folder(self, path: Path) -> bool:
-        """Create one folder (0700) and sync the entry that names it.  False where it was there already."""
+        """Create one folder (0700) and sync the entry that names it.  False where it was there already.
+
+        The entry of the folder above is synced as well: whoever made that may have died before it was durable.
+        """
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             try:
@@ -33,9 +36,21 @@ class Disk:
             except FileExistsError:
                 return False
             os.fsync(parent)
-            return True
         finally:
             os.close(parent)
+        self._sync_name(path.parent)
+        return True
+
+    def _sync_name(self, path: Path) -> None:
+        """Sync the entry that names a folder, where its parent may be read at all."""
+        try:
+            above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:
+            return
+        try:
+            os.fsync(above)
+        finally:
+            os.close(above)
 
     def open_append(self, path: Path) -> int:
         """Open an existing file for reading and appending.  A link, FIFO or device is refused, never waited for."""

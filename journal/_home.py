@@ -29,6 +29,7 @@ from typing import Any
 
 from ._disk import Disk, write_new
 from ._errors import HomeError
+from ._plain_file import read_plain_file
 
 WRITER_NAME = re.compile(r"[0-9a-f]{16}")
 SEGMENT_NAME = re.compile(r"(\d{8})\.jsonl")
@@ -234,7 +235,7 @@ def make_writer(home: Home, disk: Disk) -> WriterIdentity:
 def _stored_writer(home: Home) -> dict[str, Any] | None:
     path = home.path / "writer.json"
     try:
-        stored: dict[str, Any] = json.loads(path.read_bytes())
+        stored: dict[str, Any] = json.loads(read_plain_file(path))
         fits = WRITER_NAME.fullmatch(stored["writer"]) and all(map(WRITER_NAME.fullmatch, stored["continues"]))
         if fits and isinstance(stored["machine"], str) and isinstance(stored["home"], str):
             return stored

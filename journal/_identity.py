@@ -5,6 +5,7 @@ Same id and same ``input_sha256`` is the same event, wherever and however often 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,12 +13,17 @@ import time
 import uuid
 from collections.abc import Mapping
 
+import orjson
+
+from ._json import is_spelled_alike
+
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://keledger/ns/v1")
 """Of every id that is made from a caller's key."""
 
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
+_SORTED = orjson.OPT_SORT_KEYS
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -40,5 +46,8 @@ def id_of_key(source: str, key: str) -> str:
 
 def input_sha256(event_type: str, fields: Mapping[str, object]) -> str:
     """SHA-256 over the input as it was given: the type and the fields, before defaults, cutting and pricing."""
-    text = _encode({"type": event_type, "fields": fields})
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    given = {"type": event_type, "fields": fields}
+    if is_spelled_alike(fields):
+        with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
+            return hashlib.sha256(orjson.dumps(given, option=_SORTED)).hexdigest()
+    return hashlib.sha256(_encode(given).encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -23,12 +23,14 @@ from ._home import Home
 from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
 from ._library import LibraryCall
 from ._line import NewEvent
-from ._merge import Merged, merge
 from ._spool import Spool
 from ._validate import check_data, check_live_data, prepare_check
 from ._writer import Appender
 from .prices import Book, PriceStore
 from .usage import CONTEXT_FIELDS, pricing_context, token_totals
+
+if TYPE_CHECKING:
+    from ._merge import Merged
 
 _ID = re.compile(ID_PATTERN)
 _SOURCE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -175,7 +177,7 @@ class Ledger:
         count = 0
         for path, content in self._spool.waiting():
             with contextlib.suppress(Exception):  # one file that cannot be taken must not keep the others waiting
-                self._appender.append([self._watched_event(content["begin"], content["end"])])
+                self._append_adopting([self._watched_event(content["begin"], content["end"])])
                 self._spool.remove(path)
                 count += 1
         return count
@@ -202,6 +204,8 @@ class Ledger:
 
         Raises MergeRefused, JournalDamaged or UsageError; nothing was changed then.
         """
+        from ._merge import merge  # brings verify along, which no call needs
+
         return merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
 
     def _administer(self, event_type: str, fields: dict[str, Any], reason: str) -> str:
@@ -265,14 +269,18 @@ class Ledger:
         return NewEvent.of(built.type, event_id, built.data)
 
     def _append(self, events: Sequence[NewEvent]) -> None:
+        self._append_adopting(events)
+        if self._spool.is_waiting():
+            self.bring_in_spooled()
+
+    def _append_adopting(self, events: Sequence[NewEvent]) -> None:
+        """Append after the book is adopted that prices the events, where that is due."""
         if self._book is not None and self._adoption is None and not self._disk.exists(self._book_path):
             self._adoption = plan_adoption(self._store, None)  # the home was removed meanwhile
         if self._adoption is not None:
             adopt(self.home, self._appender, self._adoption, self._attributes.os_user)
             self._adoption = None
         self._appender.append(events)
-        if self._spool.is_waiting():
-            self.bring_in_spooled()
 
     def _current_book(self) -> Book:
         """The home's book, looked up again when another process may have adopted one.
@@ -300,6 +308,10 @@ def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields as JSON values.  Raises InputRefused that names the field."""
     plain = {}
     for name, value in fields.items():
+        kind = type(value)
+        if kind is str or kind is int:
+            plain[name] = value
+            continue
         try:
             plain[name] = json_safe(value, strict=True)
         except InputRefused as error:

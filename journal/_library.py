@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,6 +18,9 @@ from .usage import extract_response, provider_name
 
 if TYPE_CHECKING:
     from ._ledger import Ledger, Recorded
+
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class LibraryCall:
@@ -112,7 +116,12 @@ def _failure(error: BaseException | None) -> dict[str, Any]:
 def _answered_context(response: object) -> dict[str, str]:
     """The service tier that a whole response names, in the provider's word: it may say that the standard one held."""
     named = response.get("service_tier") if isinstance(response, Mapping) else _attribute(response, "service_tier")
-    return {"service_tier": named} if isinstance(named, str) else {}
+    return _tier(named)
+
+
+def _tier(named: object) -> dict[str, str]:
+    """A service tier under its name; what is no single word is none, and may be private."""
+    return {"service_tier": named} if isinstance(named, str) and _WORD.fullmatch(named) else {}
 
 
 def _attribute(thing: object, name: str) -> object:
@@ -133,5 +142,4 @@ def _working_folder() -> str | None:
 
 def _requested_context(request: object) -> dict[str, str]:
     """The service tier that a request asks for; the response's own word stands above it."""
-    tier = request.get("service_tier") if isinstance(request, Mapping) else None
-    return {"service_tier": tier} if isinstance(tier, str) else {}
+    return _tier(request.get("service_tier") if isinstance(request, Mapping) else None)

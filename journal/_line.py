@@ -7,9 +7,9 @@ SHA-256(hash of the line before as 32 raw bytes, BODY).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,12 +22,12 @@ ZERO_HASH = bytes(32)
 _BODY = (
     b'{"specversion":"1.0","id":"%b","source":"/keledger/%b","type":"%b","v":1,"time":"%b","seq":%d,"tick":%d,"data":%b'
 )
+_STAMPS = re.compile(rb'\{(?:"[a-z]+":"[^"]*",)*"v":\d+,"time":"[^"]*","seq":(\d+),"tick":(\d+),"data":')
 _HASH_START = -(64 + 2 + 1)
 _HASH_END = -(2 + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event that is ready to be appended: its data are validated and encoded, its id is made."""
 
     type: str
@@ -53,8 +53,9 @@ def encode_line(
         tick,
         event.data,
     )
-    digest = hashlib.sha256(previous + body).digest()
-    return b'%b,"hash":"%b"}\n' % (body, digest.hex().encode()), digest
+    hashed = hashlib.sha256(previous)
+    hashed.update(body)
+    return b'%b,"hash":"%b"}\n' % (body, hashed.hexdigest().encode()), hashed.digest()
 
 
 def chained_hash(previous: bytes, line: bytes) -> bytes:
@@ -79,6 +80,18 @@ def fits(previous: bytes, line: bytes) -> bytes | None:
     if line[-TAIL_BYTES:] == b',"hash":"%b"}\n' % digest.hex().encode():
         return digest
     return None
+
+
+def stamps(line: bytes) -> tuple[int, int]:
+    """A line's seq and tick, in most cases without parsing its data.  Raises ValueError where it is no event."""
+    found = _STAMPS.match(line)
+    if found is not None:
+        return int(found[1]), int(found[2])
+    event = parse_line(line)
+    seq, tick = event.get("seq"), event.get("tick")
+    if not isinstance(seq, int) or not isinstance(tick, int):
+        raise ValueError("no seq and tick")
+    return seq, tick
 
 
 def parse_line(line: bytes) -> dict[str, Any]:

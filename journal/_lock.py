@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 
 from . import _limits as limits
 from ._disk import Disk
@@ -23,30 +22,41 @@ class HomeLock:
         self._pid = os.getpid()
         self._descriptor: int | None = None
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock.  Makes the home where it is missing.  Raises AppendRefused, HomeError."""
-        self.forked()
-        deadline = time.monotonic() + limits.LOCK_WAIT_S
-        if not self._mutex.acquire(timeout=limits.LOCK_WAIT_S):
-            raise AppendRefused(self._timeout("a thread of this process"))
+    def acquire(self) -> bool:
+        """Take the lock, to be given back by :meth:`release`.  Makes the home where it is missing.
+
+        Returns whether this process was forked since the last call: what it inherited was dropped then.  Raises
+        AppendRefused and HomeError.
+        """
+        forked = self._forked()
+        wait_s = limits.LOCK_WAIT_S
+        if not self._mutex.acquire(blocking=False):
+            begun = time.monotonic()
+            if not self._mutex.acquire(timeout=wait_s):
+                raise AppendRefused(self._timeout("a thread of this process"))
+            wait_s = max(0.0, wait_s - (time.monotonic() - begun))
         try:
-            descriptor = self._take(max(0.0, deadline - time.monotonic()))
-            try:
-                yield
-            finally:
-                try:
-                    self._disk.unlock(descriptor)
-                except OSError:  # closing it gives it back too; what was appended is durable either way
-                    self.close()
+            self._take(wait_s)
+        except BaseException:
+            self._mutex.release()
+            raise
+        return forked
+
+    def release(self) -> None:
+        """Give the lock back."""
+        try:
+            if os.getpid() != self._pid:
+                self.close()  # forked while it was held: the lock is the parent's to give back
+            elif self._descriptor is not None:
+                self._disk.unlock(self._descriptor)
+        except OSError:  # closing it gives it back too; what was appended is durable either way
+            self.close()
         finally:
             self._mutex.release()
 
-    def forked(self) -> bool:
-        """Whether this process was forked since the last call; if so, what it inherited is dropped.
-
-        An inherited descriptor shares the parent's lock: it is closed, never unlocked.
-        """
+    def _forked(self) -> bool:
+        """Whether this process was forked; an inherited descriptor shares the parent's lock: it is closed, never
+        unlocked."""
         if os.getpid() == self._pid:
             return False
         self._pid = os.getpid()
@@ -61,7 +71,7 @@ class HomeLock:
                 self._disk.close(self._descriptor)
             self._descriptor = None
 
-    def _take(self, wait_s: float) -> int:
+    def _take(self, wait_s: float) -> None:
         taken = False
         try:
             descriptor = self._open()
@@ -73,7 +83,6 @@ class HomeLock:
                 self.close()  # so that a wait that was given up cannot take the lock later
         if not taken:
             raise AppendRefused(self._timeout("another process"))
-        return descriptor
 
     def _open(self) -> int:
         if self._descriptor is not None and self._disk.status(self._descriptor).st_nlink == 0:

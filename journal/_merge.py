@@ -6,6 +6,8 @@ under the lock; a file that is here already is extended by the bytes it lacks, n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -17,21 +19,21 @@ from typing import Any
 import orjson
 
 from . import _limits as limits
-from ._adopting import keep_price_file
+from ._adopting import keep_price_file, sync_prices
 from ._disk import Disk, write_new
 from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import new_id
 from ._line import NewEvent
-from ._reader import Position, Scan, scan_journal
+from ._reader import Position, Scan, read_bounds, scan_journal
 from ._segment import iter_lines
-from ._validate import check_data
+from ._validate import check_data, writes
 from ._verify import verify
 from ._writer import Appender
 from .prices import BookManifest
 
-_HARMLESS = ("tail_torn", "conflict")
-"""Findings of a source that do not keep it from being merged: no event of it is in doubt."""
+_HARMLESS = ("tail_torn", "conflict", "writer_missing", "end_missing")
+"""Findings of a source that do not keep it from being merged: no event that it holds is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,20 @@ def merge(
     for finding in verify(source).findings:
         if finding.damage and finding.kind not in _HARMLESS:
             raise JournalDamaged(f"{finding.message}; nothing was merged")
-    theirs = scan_journal(source)
-    appender.disk.make_folder(home.path) if not home.path.exists() else None
     staging = home.path / f"merge-{os.getpid()}-{os.urandom(4).hex()}"
-    with appender.locked():
-        appender.writer()  # a home without one gets it now, so that merge.completed has a place
-    _remove_staging_of_the_dead(home)
-    pieces = _plan(home, source, theirs, scan_journal(home))
-    if not pieces:
-        return Merged()
-    books = _named_books(pieces)
-    files = _price_files(source, books)
     try:
+        theirs = _settled(source, appender.disk)
+        if not home.path.exists():
+            appender.disk.make_folder(home.path)
+        with appender.locked():
+            appender.writer()  # a home without one gets it now, so that merge.completed has a place
+        _remove_staging_of_the_dead(home)
+        pieces = _plan(home, source, theirs, scan_journal(home))
+        if not pieces:
+            _settle(home, appender.disk, theirs)
+            return Merged()
+        books = _named_books(pieces)
+        files = _price_files(source, books)
         staged = _stage(appender.disk, staging, pieces)
         with appender.locked():
             if _plan(home, source, theirs, scan_journal(home)) != pieces:
@@ -96,9 +100,11 @@ def merge(
                 )
             for name, content in files.items():
                 keep_price_file(home, appender.disk, name, content)
+            sync_prices(home, appender.disk)
             write_new(appender.disk, home.merging, b"")
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
+            _settle(home, appender.disk, theirs)
             return _complete(home, appender, pieces, theirs, books, actor, reason)
     except OSError as error:
         raise HomeError(
@@ -106,6 +112,44 @@ def merge(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _settled(source: Home, disk: Disk) -> Scan:
+    """What stands in the source for good.
+
+    In a home that is being written to, the last line may be on its way: whoever writes it may yet lose it, and would
+    then go on otherwise than what was merged.  So the newest segments are synced under the source's own lock.
+    """
+    theirs = scan_journal(source)
+    try:
+        descriptor = disk.open_to_lock(source.lock)
+    except OSError:  # a copy, or one that may only be read: nobody writes there
+        return theirs
+    try:
+        if not disk.lock(descriptor, limits.LOCK_WAIT_S):
+            raise MergeRefused(f"{source.lock} is held by another process: nothing was merged; try again")
+        for writer in theirs.positions:
+            _sync_for_reading(disk, source, writer)
+        again = scan_journal(source, theirs.positions, locked=True)
+    finally:
+        disk.close(descriptor)  # which gives the lock back
+    if again.rewound:
+        raise MergeRefused(f"{source.path} changed while it was read; nothing was merged: run it again")
+    return theirs
+
+
+def _sync_for_reading(disk: Disk, source: Home, writer: str) -> None:
+    """Sync a writer's newest segment and the names on the way to it; a filesystem that syncs nothing is left alone."""
+    newest = source.segments(writer)[-1]
+    for path in (newest, newest.parent, source.journal, source.path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            (disk.sync if path == newest else disk.sync_folder)(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            disk.close(descriptor)
 
 
 def _remove_staging_of_the_dead(home: Home) -> None:
@@ -137,14 +181,18 @@ def _plan_writer(
         _refuse_contradiction(home, source, writer, min(their_end.seq, our_end.seq))
         if our_end.seq >= their_end.seq:
             return []
-    for path in source.segments(writer):
-        number = int(path.stem)
+    paths = {int(path.stem): path for path in source.segments(writer)}
+    _, seals = read_bounds(paths)
+    for number, path in paths.items():
         if number > their_end.segment or (our_end is not None and number < our_end.segment):
             continue
-        end = their_end.offset_bytes if number == their_end.segment else path.stat().st_size
+        # What was sealed off stays behind: until the segment that seals it is here, too, it would be taken for events.
+        end = their_end.offset_bytes if number == their_end.segment else seals.get(number, 0)
         target = home.journal / writer / path.name
         start = our_end.offset_bytes if our_end is not None and number == our_end.segment else 0
         if start == 0 and target.exists():
+            if end == 0:
+                continue  # it holds no events, and a merge that was cut off has brought it already
             raise MergeRefused(
                 f"{target} stands here without the lines before it; remove nothing, and run keledger verify"
             )
@@ -184,9 +232,18 @@ def _named_books(pieces: list[_Piece]) -> tuple[str, ...]:
     for piece in pieces:
         for line in iter_lines(piece.source, piece.start, piece.end):
             if b'"book":"' in line:
-                data = orjson.loads(line)["data"]
-                names.update(filter(None, (data.get("book"), data.get("cost", {}).get("book"))))
+                with contextlib.suppress(ValueError):  # bytes that a later segment sealed off are copied, too
+                    names.update(_books_of(orjson.loads(line)))
     return tuple(sorted(names))
+
+
+def _books_of(event: dict[str, Any]) -> set[str]:
+    """The books that an event names.  What a later release wrote may have anything under the same keys."""
+    data = event["data"]
+    if event["v"] != 1 or not writes(event["type"]):
+        return set()
+    named = data.get("book") if event["type"] == "prices.adopted" else data.get("cost", {}).get("book")
+    return {named} if named is not None else set()
 
 
 def _price_files(source: Home, books: tuple[str, ...]) -> dict[str, bytes]:
@@ -260,6 +317,27 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
         disk.close(folder)
 
 
+def _settle(home: Home, disk: Disk, theirs: Scan) -> None:
+    """Sync what a merge that was killed may have put in place without: the end of a writer's files, and all names."""
+    for writer in theirs.positions:
+        for newest in home.segments(writer)[-1:]:
+            descriptor = disk.open_append(newest)
+            try:
+                disk.sync(descriptor)
+            finally:
+                disk.close(descriptor)
+            _sync_folder(disk, newest.parent)
+    _sync_folder(disk, home.journal)
+
+
+def _sync_folder(disk: Disk, path: Path) -> None:
+    folder = disk.open_folder(path)
+    try:
+        disk.sync_folder(folder)
+    finally:
+        disk.close(folder)
+
+
 def _already_here(piece: _Piece) -> int:
     """Where to go on in a file that a merge, killed or on a full disk, has extended in part.
 
@@ -272,7 +350,7 @@ def _already_here(piece: _Piece) -> int:
         if other.read(len(there)) != there:
             raise MergeRefused(
                 f"{piece.target} has {len(there)} bytes after its last whole line that {piece.source} has not: "
-                "nothing was merged from it"
+                "nothing was merged from it; if a merge left it unfinished, move it away and merge again"
             )
     return piece.start + len(there)
 

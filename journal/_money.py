@@ -43,10 +43,9 @@ def pico_to_usd(picodollars: int) -> str:
     magnitude = abs(picodollars)
     if magnitude >= _USD_END:
         raise InputRefused(f"{picodollars} picodollars are more than an amount may be (below 10^15 USD)")
-    digits = f"{magnitude:013d}"
-    fraction = digits[-12:].rstrip("0")
+    whole, fraction = divmod(magnitude, PICODOLLARS)
     sign = "-" if picodollars < 0 else ""
-    return f"{sign}{digits[:-12]}.{fraction}" if fraction else f"{sign}{digits[:-12]}"
+    return f"{sign}{whole}.{fraction:012d}".rstrip("0") if fraction else f"{sign}{whole}"
 
 
 def micro_per_million(text: str) -> int:

@@ -64,18 +64,30 @@ EMPTY_SEALS_MAX = 64
 """How many segments without events a segment lists: what it does not list below itself holds none either."""
 
 
-def seals_after(paths: Sequence[Path], last: Last | None) -> list[dict[str, Any]]:
-    """Seals for the segments that no later one has sealed: the one of *last* at its length, others at nothing."""
+def seals_after(paths: Sequence[Path], last: Last | None, number: int) -> list[dict[str, Any]]:
+    """Seals for the segments below *number* that no later one has sealed: that of *last* at its length, others at 0."""
     sealed: set[str] = set()
     for path in paths:
+        if last is None or path.name > last.file:
+            break  # a first line above the last valid line is none: what it seals is not sealed
         head = read_head(path)
         sealed.update(head.seals if head is not None else ())
     unsealed = [path for path in paths if path.name not in sealed]
     empty = [path for path in unsealed if last is None or path.name != last.file]
     held = [path for path in unsealed if path not in empty]
-    return [seal(path, last.length_bytes if last is not None else 0) for path in held] + [
-        seal(path, 0) for path in empty[-EMPTY_SEALS_MAX:]
+    without_events = [seal(path, 0) for path in empty] + _seals_of_lost(paths, sealed, number)
+    without_events.sort(key=lambda one: str(one["file"]))
+    return [
+        *[seal(path, last.length_bytes if last is not None else 0) for path in held],
+        *without_events[-EMPTY_SEALS_MAX:],
     ]
+
+
+def _seals_of_lost(paths: Sequence[Path], sealed: set[str], number: int) -> list[dict[str, Any]]:
+    """Seals for segments that are missing and that no head has sealed: made, never synced, and lost with the power."""
+    known = sealed.union(path.name for path in paths)
+    names = [f"{lower:08d}.jsonl" for lower in range(max(1, number - EMPTY_SEALS_MAX), number)]
+    return [{"file": name, "length_bytes": 0, "residue_bytes": 0} for name in names if name not in known]
 
 
 def find_last(home: Home, writer: str) -> Last | None:

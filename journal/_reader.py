@@ -6,20 +6,28 @@ checked; what they make of the bytes is theirs.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import orjson
+
+import keledger
 
 from ._disk import Disk
 from ._errors import HomeError
 from ._home import Home
 from ._line import ZERO_HASH
-from ._segment import Finding, SegmentHead, iter_lines, read_head, scan_segment
+from ._segment import Finding, SegmentHead, SegmentScan, iter_lines, read_head, scan_segment
 
 _RECHECK_WAIT_S = 0.5
 """How long a reader waits for the lock to look at a bad tail again; an append holds it for milliseconds."""
+
+
+_RELEASE = re.compile(r"\d{1,9}(\.\d{1,9})*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,15 @@ class Chunk:
         return iter_lines(self.path, self.start, self.end)
 
 
+class ReadSegment(Protocol):
+    """How a segment is read: :func:`scan_segment`, or what does more with each line and returns the same."""
+
+    def __call__(
+        self, path: Path, previous: bytes, *, start: int = 0, length: int | None = None, first_line: int = 1
+    ) -> SegmentScan:
+        """Check every hash from *start* on."""
+
+
 @dataclass(slots=True)
 class Scan:
     """What is new in the journal, by writer and in each writer's order."""
@@ -65,17 +82,23 @@ class Scan:
 
 
 def scan_journal(
-    home: Home, since: Mapping[str, Position] | None = None, *, writer: str | None = None, locked: bool = False
+    home: Home,
+    since: Mapping[str, Position] | None = None,
+    *,
+    writer: str | None = None,
+    locked: bool = False,
+    read: ReadSegment = scan_segment,
 ) -> Scan:
     """Check what follows the positions in *since* (all that is there, without), of all writers or one.
 
     Raises HomeError where the home cannot be read.  A bad tail is reported only when it is seen again under the
-    lock, for an appender may just be writing it; *locked* tells that the caller holds the lock.
+    lock, for an appender may just be writing it; *locked* tells that the caller holds the lock.  *read* is called
+    for each segment, by writer and number.
     """
     scan = Scan()
     try:
         for name in [writer] if writer is not None else home.writers():
-            _WriterScan(home, name, scan, locked).run((since or {}).get(name))
+            _WriterScan(home, name, scan, locked, read).run((since or {}).get(name))
     except OSError as error:
         raise HomeError(f"cannot read {error.filename or home.journal}: {error.strerror}") from error
     missing = set(since or ()) - set(scan.positions) if writer is None else set()
@@ -86,8 +109,8 @@ def scan_journal(
 class _WriterScan:
     """One writer's segments, in their order, each begun with the hash that the one below ended with."""
 
-    def __init__(self, home: Home, writer: str, scan: Scan, locked: bool) -> None:
-        self.home, self.writer, self.scan, self.locked = home, writer, scan, locked
+    def __init__(self, home: Home, writer: str, scan: Scan, locked: bool, read: ReadSegment) -> None:
+        self.home, self.writer, self.scan, self.locked, self.read = home, writer, scan, locked, read
 
     def run(self, since: Position | None) -> None:
         paths = {int(path.stem): path for path in self.home.segments(self.writer)}
@@ -97,15 +120,17 @@ class _WriterScan:
         if since is not None and (not numbers or numbers[0] != since.segment):
             self.scan.rewound = True
             return
-        heads = {number: read_head(paths[number]) for number in numbers}
-        seals: dict[int, int] = {}
-        for head in heads.values():
-            if head is not None:
-                seals.update({int(file[:8]): length for file, length in head.seals.items()})
+        heads, seals = read_bounds({number: paths[number] for number in numbers})
         if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:
             self.scan.rewound = True
             return
-        self._gaps(paths, since)
+        self._gaps(paths, heads, seals, since)
+        self._releases(paths, heads)
+        numbers = [
+            number
+            for number in numbers
+            if not self._is_foreign(paths[number], heads[number]) and not self._repeats(paths, heads, number)
+        ]
         position, previous = since, bytes.fromhex(since.hash) if since else ZERO_HASH
         for number in numbers:
             sealed_length = seals.get(number)
@@ -120,6 +145,8 @@ class _WriterScan:
                     )
             reached = self._segment(paths[number], number, heads[number], previous, sealed_length, since)
             if reached is not None:
+                if heads[number] is None and position is not None and number != position.segment:
+                    self._seal_by_sequence(number, position)
                 position = reached
                 previous = bytes.fromhex(reached.hash)
         if position is not None:
@@ -149,7 +176,7 @@ class _WriterScan:
                 path,
                 "it does not continue the segment below: a segment or its end is missing or damaged",
             )
-        found = scan_segment(
+        found = self.read(
             path,
             previous if resumed or head is None else head.prev_hash,
             start=resumed.offset_bytes if resumed else 0,
@@ -185,15 +212,77 @@ class _WriterScan:
             lines=found.line_number,
         )
 
-    def _gaps(self, paths: Mapping[int, Path], since: Position | None) -> None:
+    def _gaps(
+        self,
+        paths: Mapping[int, Path],
+        heads: Mapping[int, SegmentHead | None],
+        seals: Mapping[int, int],
+        since: Position | None,
+    ) -> None:
+        """Tell of files that are missing.
+
+        One whose name was lost in a power cut before it was synced held no event: no head above knows of it, or the
+        head that came next says so.
+        """
         first = since.segment if since else 1
+        newest_head = max((number for number, head in heads.items() if head is not None), default=0)
         for number in range(first, max(paths, default=0)):
             if number not in paths:
                 path = self.home.journal / self.writer / f"{number:08d}.jsonl"
+                held = seals[number] > 0 if number in seals else number < newest_head
                 if path.with_name(f"{path.name}.zst").exists():
                     self._note("segment_packed", path, "it is packed as .zst, which this release cannot read")
-                else:
+                elif held:
                     self._note("segment_missing", path, "the file is missing")
+                else:
+                    self._note("segment_missing", path, "the file is missing; it held no events", damage=False)
+
+    def _is_foreign(self, path: Path, head: SegmentHead | None) -> bool:
+        """Whether a segment is another writer's: its lines count where they belong, and nowhere else."""
+        if head is None or head.event.get("source") == f"/keledger/{self.writer}":
+            return False
+        self._note("segment_foreign", path, f"it is a segment of {head.event.get('source')}, and is not read here")
+        return True
+
+    def _repeats(self, paths: Mapping[int, Path], heads: Mapping[int, SegmentHead | None], number: int) -> bool:
+        """Whether a segment is a copy of one below: its lines stand there already, under the same numbers."""
+        head = heads[number]
+        for below, other in heads.items():
+            if head is not None and other is not None and below < number and other.event["id"] == head.event["id"]:
+                self._note("segment_repeated", paths[number], f"it repeats {paths[below].name}, and is not read")
+                return True
+        return False
+
+    def _seal_by_sequence(self, number: int, below: Position) -> None:
+        """Where the head that sealed a file is damaged, the lines behind that head tell where the seal was.
+
+        The file below was read to its end; what was sealed off there has the numbers of what was written instead.
+        """
+        upper = [chunk for chunk in self.scan.chunks if (chunk.writer, chunk.segment) == (self.writer, number)]
+        first, _ = _stamps(next(upper[0].lines()))
+        if first > below.seq:
+            return
+        for index, chunk in enumerate(self.scan.chunks):
+            if (chunk.writer, chunk.segment) != (self.writer, below.segment):
+                continue
+            sealed_off = [line for line in chunk.lines() if _stamps(line)[0] >= first]
+            if sealed_off:
+                self.scan.lines -= len(sealed_off)
+                end = chunk.end - sum(map(len, sealed_off))
+                self.scan.chunks[index] = replace(chunk, end=end, whole_file=False)
+
+    def _releases(self, paths: Mapping[int, Path], heads: Mapping[int, SegmentHead | None]) -> None:
+        """Tell of segments that ask for a later release than this one: it may misread what they hold."""
+        for number, head in heads.items():
+            needed = "" if head is None else str(head.event["data"].get("reader_min", ""))
+            if needed and _release(needed) > _release(keledger.__version__):
+                self._note(
+                    "reader_outdated",
+                    paths[number],
+                    f"it is to be read with keledger {needed} or later, and this is {keledger.__version__}: upgrade "
+                    "keledger, for it may misread what follows",
+                    damage=False,
+                )
 
     def _tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
         """Report bytes after the last line, unless an appender has completed them by now."""
@@ -224,6 +313,27 @@ class _WriterScan:
 
     def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
         self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))
+
+
+def read_bounds(paths: Mapping[int, Path]) -> tuple[dict[int, SegmentHead | None], dict[int, int]]:
+    """What the segments of a writer say in their first lines: each one's head, and at which length which is sealed."""
+    heads = {number: read_head(path) for number, path in paths.items()}
+    seals: dict[int, int] = {}
+    for head in heads.values():
+        if head is not None:
+            seals.update({int(file[:8]): length for file, length in head.seals.items()})
+    return heads, seals
+
+
+def _release(text: str) -> tuple[float, ...]:
+    """A release's number, to be compared; later than any where it is none that this release can read."""
+    found = _RELEASE.match(text)
+    if found is None:
+        return (math.inf,)
+    numbers = [int(part) for part in found[0].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
 
 
 def _stamps(line: bytes) -> tuple[int, int]:

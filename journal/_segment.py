@@ -6,7 +6,7 @@ one line's hash does not take its neighbour along.  What fits neither is no even
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,19 @@ class SegmentScan:
 
 
 def scan_segment(
-    path: Path, previous: bytes, *, start: int = 0, length: int | None = None, first_line: int = 1
+    path: Path,
+    previous: bytes,
+    *,
+    start: int = 0,
+    length: int | None = None,
+    first_line: int = 1,
+    each: Callable[[int, int, bytes], None] | None = None,
 ) -> SegmentScan:
     """Check every hash from *start* on.  *previous* is the hash before the line at *start*.
 
     With *length* the file is sealed there: what does not fit below it is damage.  Without, bytes after the last
     fitting line are a tail (``torn_at``), for its caller to judge: it may be torn, or just being written.
+    *each* is told number, offset and bytes of every line that fits.
     """
     scan = SegmentScan(end=start, last_hash=previous)
     stated = recomputed = previous
@@ -92,6 +99,8 @@ def scan_segment(
             stated = recomputed = scan.last_hash = digest
             scan.lines += 1
             scan.last_line, scan.line_number = line, number
+            if each is not None:
+                each(number, offset, line)
             offset += len(line)
             scan.end = offset
     if misfits:
@@ -154,6 +163,11 @@ def read_end(path: Path) -> CleanEnd | None:
     head = read_head(path)
     if head is None:
         return None
+    number = int(path.stem)
+    if head.event.get("source") != f"/keledger/{path.parent.name}":
+        return None  # another writer's
+    if number > 1 and f"{number - 1:08d}.jsonl" not in head.seals:
+        return None  # a copy or renamed: it does not go on from the file below it
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         start = max(0, size - 2 * limits.LINE_BYTES_MAX)

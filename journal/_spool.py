@@ -17,6 +17,7 @@ from typing import Any
 
 from ._disk import Disk, write_new
 from ._home import Home
+from ._plain_file import read_plain_file
 
 SPOOL_VERSION = 1
 
@@ -36,7 +37,7 @@ class Spool:
         text = json.dumps(content, separators=(",", ":"), default=str)
         path = self.folder / f"{begin['id']}.json"
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._make_folder()
             if stat.S_IMODE(os.stat(self.folder).st_mode) & 0o077:
                 os.chmod(self.folder, 0o700)  # it is ours, or this fails
             write_new(self._disk, path, text.encode())
@@ -47,6 +48,22 @@ class Spool:
             )
             return None
         return path
+
+    def _make_folder(self) -> None:
+        """Make the folder, and what is missing above it, for its owner alone.
+
+        The names of keledger's own folders are synced each time: a process that made them may have died before, and a
+        call that is kept must be there after a power cut.
+        """
+        for folder in (*reversed(self.folder.parents), self.folder):
+            if not folder.exists():
+                self._disk.make_folder(folder)
+        for folder in self.folder.parents[:3]:  # where <key>, spool and keledger stand
+            descriptor = self._disk.open_folder(folder)
+            try:
+                self._disk.sync_folder(descriptor)
+            finally:
+                self._disk.close(descriptor)
 
     def is_waiting(self) -> bool:
         """Whether anything may be waiting.  It is asked on every append."""
@@ -72,7 +89,7 @@ class Spool:
         for name in names:
             path = self.folder / name
             try:
-                content = json.loads(path.read_bytes())
+                content = json.loads(read_plain_file(path))
             except (OSError, ValueError, RecursionError):
                 continue
             if isinstance(content, dict) and content.get("keledger_spool") == SPOOL_VERSION:

@@ -14,6 +14,7 @@ import orjson
 
 from . import _limits as limits
 from ._home import Home
+from ._line import fits, stated_hash
 from ._money import pico_to_usd, usd_to_pico
 from ._time import format_time
 from ._zone import report_zone
@@ -120,15 +121,30 @@ def _events_since(home: Home, since: str) -> Iterator[dict[str, Any]]:
     for writer in home.writers():
         for path in reversed(home.segments(writer)):
             older = False
-            for line in _lines_backwards(path):
+            for line in _fitting_backwards(path):
                 time_at = line.find(b'"time":"') + 8
                 if line[time_at : time_at + 27].decode("ascii", "replace") < since:
                     older = True
                     break
                 if b'"type":"call.' in line or b'"type":"void.' in line:
-                    yield orjson.loads(line)
+                    event = orjson.loads(line)
+                    if event["v"] == 1:
+                        yield event
             if older:
                 break
+
+
+def _fitting_backwards(path: Path) -> Iterator[bytes]:
+    """The lines that follow from what the line above states, last first: what is damaged or garbage is no event.
+
+    A segment's first line, which is no call, is left out.
+    """
+    below = b""
+    for line in _lines_backwards(path):
+        previous = stated_hash(line)
+        if below and previous is not None and fits(previous, below) is not None:
+            yield below
+        below = line
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:

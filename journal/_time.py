@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,}))?([Zz]|[+-]\d{2}:?\d{2})", re.ASCII)
+_LIKE_A_TIME = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -23,7 +25,13 @@ def now_us() -> int:
 
 def format_time(instant_us: int) -> str:
     """``YYYY-MM-DDTHH:MM:SS.ffffffZ``, the only spelling that is written."""
-    return (_NAIVE_EPOCH + timedelta(microseconds=instant_us)).isoformat(timespec="microseconds") + "Z"
+    second, micros = divmod(instant_us, 1_000_000)
+    return f"{_second_text(second)}.{micros:06d}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _second_text(second: int) -> str:
+    return (_NAIVE_EPOCH + timedelta(seconds=second)).isoformat(timespec="seconds")
 
 
 def parse_time(text: str) -> int:
@@ -33,8 +41,9 @@ def parse_time(text: str) -> int:
     """
     matched = _TIME.fullmatch(text)
     if matched is None:
+        shown = repr(text) if _LIKE_A_TIME.fullmatch(text) else "what is given"  # which may be anything, and private
         raise InputRefused(
-            f"{text!r} is no time: write it like 2026-11-21T19:00:00.123456Z or with an offset like +01:00"
+            f"{shown} is no time: write it like 2026-11-21T19:00:00.123456Z or with an offset like +01:00"
         )
     date, clock, fraction, offset = matched.groups()
     micros = ((fraction or "") + "000000")[:6]

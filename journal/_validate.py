@@ -25,10 +25,36 @@ def _validator(event_type: str) -> SchemaValidator:
     return SchemaValidator(_schemas()[event_type])
 
 
+@functools.cache
+def _reading_validator(event_type: str) -> SchemaValidator:
+    return SchemaValidator(_lenient(_schemas()[event_type]))
+
+
+def _lenient(schema: Any) -> Any:
+    """A schema that passes over keys that it does not know, at any depth."""
+    if isinstance(schema, list):
+        return [_lenient(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: "ignore" if key == "extra_behavior" and part == "forbid" else _lenient(part)
+        for key, part in schema.items()
+    }
+
+
 def check_data(event_type: str, data: dict[str, Any]) -> None:
     """Hold *data* to the model of its type.  Raises InputRefused that names the first field that is wrong."""
+    _check(_validator(event_type), event_type, data)
+
+
+def check_read_data(event_type: str, data: dict[str, Any]) -> None:
+    """As :func:`check_data` for an event that was read: keys that a later release added are no fault."""
+    _check(_reading_validator(event_type), event_type, data)
+
+
+def _check(validator: SchemaValidator, event_type: str, data: dict[str, Any]) -> None:
     try:
-        _validator(event_type).validate_python(data, strict=True)
+        validator.validate_python(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or event_type

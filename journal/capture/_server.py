@@ -232,4 +232,7 @@ def is_own_user(connection: socket.socket) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What went wrong.  An unexpected error is told by its kind alone: its text may quote the call."""
+    from keledger.journal._errors import KeledgerError
+
+    return str(error) if isinstance(error, (KeledgerError, OSError)) else f"unexpected {type(error).__name__}"

@@ -40,6 +40,10 @@ LATE_WAIT_S = 0.2
 # A usage object takes some hundred bytes; this only keeps a broken one from clogging the line.
 USAGE_BYTES_MAX = 256 * 1024
 
+# What is longer is text, and what has other keys is no usage object's; journal/_cleaning.py holds to the same.
+USAGE_STRING_CHARACTERS_MAX = 128
+USAGE_KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
 REQUEST_PARAMETERS = ["self", "url", "headers", "data", "label"]
 ATTRIBUTES = ("project", "user", "team", "cost_center", "tags")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")
@@ -331,15 +335,30 @@ def end_facts(exchange: Exchange, answer: Any, error: BaseException | None) -> d
 
 
 def _usage(body: dict[str, Any]) -> dict[str, Any] | None:
-    """The provider's usage object, where there is one that a line of JSON can carry."""
+    """The provider's usage object, where there is one that a line of JSON can carry; nothing in it that may be text."""
     usage = body.get("usage") or body.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
     try:
+        usage = without_text(usage)
         length_bytes = len(encode(usage))
     except (ValueError, RecursionError):  # NaN, which Python's parser lets through; or nested without end
         return None
     return usage if length_bytes <= USAGE_BYTES_MAX else None
+
+
+def without_text(value: Any) -> Any:
+    """A part of a usage object without long strings and odd keys: the journal drops them, and the spool must, too."""
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if USAGE_KEY.fullmatch(key) and not _is_text(item)}
+        return {key: without_text(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [without_text(item) for item in value if not _is_text(item)]
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) > USAGE_STRING_CHARACTERS_MAX
 
 
 def _finish_reason(body: dict[str, Any]) -> str | None:
@@ -589,7 +608,9 @@ def keep(begin: dict[str, Any], end: dict[str, Any] | None) -> Path | None:
 
 def _write_to_spool(name: str, content: bytes) -> Path:
     folder = spool_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (*reversed(folder.parents), folder):
+        if not place.exists():  # mkdir's own `parents` makes the upper ones for everybody
+            place.mkdir(mode=0o700, exist_ok=True)
     path = folder / name
     temporary = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

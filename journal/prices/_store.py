@@ -11,6 +11,7 @@ from typing import NamedTuple
 import orjson
 
 from keledger.journal._errors import JournalDamaged, NotFound
+from keledger.journal._plain_file import read_plain_file
 
 from ._book import Book
 from ._layer import Layer
@@ -115,7 +116,7 @@ class PriceStore:
             return self._held[sha256]
         path = self._folder / sha256
         try:
-            content = path.read_bytes()
+            content = read_plain_file(path)
         except FileNotFoundError:
             raise NotFound(
                 f"the price file {path} is missing: restore it from a backup, or merge a home that has it"

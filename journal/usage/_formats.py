@@ -66,10 +66,10 @@ def detect_format(provider: str, usage_raw: Mapping[str, object]) -> str | None:
     ``provider`` is any spelling that :func:`provider_name` knows, or another name; then the fields of
     the object alone must decide.
     """
-    if not isinstance(usage_raw, Mapping):
+    if not isinstance(usage_raw, (dict, Mapping)):
         return None
     provider = provider_name(provider)
-    if any(field in usage_raw for field in _GEMINI_FIELDS):
+    if not _GEMINI_FIELDS.isdisjoint(usage_raw):
         return "gemini.generate_content"
     if "prompt_tokens" in usage_raw or "completion_tokens" in usage_raw:
         return _chat_format(provider, usage_raw)
@@ -93,8 +93,8 @@ def _chat_format(provider: str, usage_raw: Mapping[str, object]) -> str:
 def _messages_or_responses(provider: str, usage_raw: Mapping[str, object]) -> str | None:
     if provider in ("anthropic", "openai"):
         return "anthropic.messages" if provider == "anthropic" else "openai.responses"
-    is_anthropic = any(field in usage_raw for field in _ANTHROPIC_MARKS)
-    is_responses = any(field in usage_raw for field in _RESPONSES_MARKS)
+    is_anthropic = not _ANTHROPIC_MARKS.isdisjoint(usage_raw)
+    is_responses = not _RESPONSES_MARKS.isdisjoint(usage_raw)
     if is_anthropic and is_responses:
         return None  # a gateway's mixture: whether cached tokens are in input_tokens can't be told
     if is_anthropic or is_responses:

@@ -238,8 +238,13 @@ def _modalities(tally: Tally, raw: Mapping[str, object], *names: str) -> dict[st
     return counts
 
 
+_SERVER_TOOL_FIELDS = frozenset({"server_tool_use", "server_tool_use_details", "server_side_tool_usage_details"})
+
+
 def _server_tools(tally: Tally, raw: Mapping[str, object]) -> None:
     """Count the tools that a provider runs itself and bills by the call."""
+    if _SERVER_TOOL_FIELDS.isdisjoint(raw):
+        return
     tally.add(
         "web_searches",
         tally.count(
@@ -276,7 +281,7 @@ def normalize(usage_raw: Mapping[str, object], usage_format: str) -> Normalized:
     """Normalise one usage object; see :func:`keledger.journal.usage.normalize`."""
     tally = Tally()
     read = FORMATS.get(usage_format)
-    if not isinstance(usage_raw, Mapping):
+    if not isinstance(usage_raw, (dict, Mapping)):
         tally.note("usage_raw:not_an_object")
         usage_raw = {}
     elif read is None:

@@ -5,6 +5,7 @@ Part of version 1: what it answers never changes, see :mod:`keledger.journal.usa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -24,6 +25,13 @@ _NOT_A_COUNT = object()
 MAX_ITEMS = 1_000
 
 
+@functools.cache
+def _parts(path: str) -> tuple[str, str]:
+    """``name.name`` as its two parts; the paths are this version's own, a few dozen."""
+    head, _, field = path.partition(".")
+    return head, field
+
+
 class Tally:
     """Buckets and notes of one usage object while it is read."""
 
@@ -41,12 +49,14 @@ class Tally:
         Null is the same as absent.  What is neither null nor a count is noted and passed over.
         """
         for path in paths:
-            head, _, field = path.partition(".")
+            head, field = _parts(path)
             value = source.get(head)
-            if field and value is not None:
-                value = value.get(field) if isinstance(value, Mapping) else _NOT_A_COUNT
             if value is None:
                 continue
+            if field:
+                value = value.get(field) if isinstance(value, (dict, Mapping)) else _NOT_A_COUNT
+                if value is None:
+                    continue
             if (number := _as_count(value)) is not None:
                 return number
             self.note(f"{path}:unreadable")
@@ -91,6 +101,12 @@ class Tally:
         write_1h = self.cut("cache_write", cache_write_1h, "input", whole - read)
         write_5m = self.cut("cache_write", cache_write_5m, "input", whole - read - write_1h)
         rest = whole - read - write_1h - write_5m
+        if not (audio or image or video or cached):
+            self.add("cache_read", read)
+            self.add("cache_write_5m", write_5m)
+            self.add("cache_write_1h", write_1h)
+            self.add("input_uncached", rest)
+            return
         audio = self.cut("input_audio", audio, "input", whole)
         image = self.cut("input_image", image, "input", whole)
         video = self.cut("input_video", video, "input", whole)
@@ -172,6 +188,8 @@ class Tally:
 
 def _as_count(value: object) -> int | None:
     """Return a count within what the journal holds, None for anything else; 12.0 is 12, true is not 1."""
+    if type(value) is int:
+        return value if 0 <= value <= MAX_COUNT else None
     if isinstance(value, bool):
         return None
     if isinstance(value, float):
@@ -264,6 +282,8 @@ def pricing_context(raw: Mapping[str, object]) -> dict[str, str]:
     Anthropic was bound to run (``inference_geo``).  Standard values are left out.
     """
     context: dict[str, str] = {}
+    if CONTEXT_FIELDS.isdisjoint(raw):
+        return context
     tier = _label(raw, "service_tier", "serviceTier")
     if tier is None:
         tier = _TRAFFIC_TIERS.get(_label(raw, "traffic_type", "trafficType") or "")
