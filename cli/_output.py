@@ -13,6 +13,9 @@ from ._table import Table, printable, terminal_width, wrapped
 FINDINGS_SHOWN_MAX = 20
 """More warnings than this under a table help nobody; ``keledger verify`` lists all."""
 
+UPGRADE_NOTES = ("events_unread", "reader_outdated")
+"""Nothing is damaged, but a later release would show more: whoever reads a report is to know."""
+
 
 def say(sentence: str) -> None:
     """Write one line to stderr, whatever stands in the sentence."""
@@ -50,7 +53,7 @@ def write_fields(fields: Mapping[str, str | None]) -> None:
 
 def warn_findings(findings: Iterable[Mapping[str, Any]]) -> None:
     """Say on stderr, below a report, what is wrong with the journal; mere notes are for ``keledger verify``."""
-    told = [finding for finding in findings if finding["severity"] == "damage" or finding["kind"] == "events_unread"]
+    told = [finding for finding in findings if finding["severity"] == "damage" or finding["kind"] in UPGRADE_NOTES]
     sys.stdout.flush()  # so that the warnings stand below the table where both are one terminal
     for finding in told[:FINDINGS_SHOWN_MAX]:
         say(f"warning: {finding['message']}")

@@ -35,7 +35,11 @@ SECTIONS = {
         "demo": Entry("keledger.cli._demo:demo", "Show it all, with a real KePrompt and imaginary money."),
     },
     "Journal": {
-        "verify": Entry("keledger.cli._journal_commands:verify", "Check every line and price file."),
+        "verify": Entry("keledger.cli._verify_commands:verify", "Check every line and price file."),
+        "anchor": Entry(
+            "keledger.cli._verify_commands:anchor", "Name every writer's last line, to hold the journal to it."
+        ),
+        "doctor": Entry("keledger.cli._doctor:doctor", "Check the home, the machine and the set-up."),
         "replay": Entry("keledger.cli._replay:replay", "Rebuild the projections from the journal."),
         "merge": Entry("keledger.cli._journal_commands:merge", "Take in the journal of another home."),
         "schema": Entry("keledger.cli._journal_commands:schema", "Print the events' JSON Schema."),

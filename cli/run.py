@@ -131,11 +131,11 @@ def say(sentence: str) -> None:
 
 def _close(outcome: Outcome) -> None:
     if outcome.recorded:
-        from keledger.journal import KeledgerError, tail_totals
+        from keledger.journal import tail_totals
 
         try:
             of_run, of_today = tail_totals(os.environ["KELEDGER_HOME"], run=outcome.run)
-        except (KeledgerError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, the command's own status stands
             say(f"{outcome.recorded} calls are journaled, but their cost cannot be read: {error}")
         else:
             say(closing_line(of_run, of_today, unsent=outcome.unsent, spooled=outcome.spooled))

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
+    from ._anchor import Anchor, AnchoredLine, anchor
+    from ._check import Check
+    from ._doctor import diagnose
     from ._errors import (
         AppendRefused,
         AppendUnknown,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         NotFound,
         UsageError,
     )
+    from ._filesystem import Filesystem, filesystem_kind
     from ._home import Home, own_writers
     from ._ledger import Ledger, Recorded
     from ._library import LibraryCall
@@ -35,13 +39,19 @@ if TYPE_CHECKING:
     from ._tail import Totals, tail_totals
     from ._time import format_time, parse_time
     from ._verify import Verified, verify
+    from ._verify_segment import Depth
     from ._zone import check_zone, report_zone
 
 __all__ = [
+    "Anchor",
+    "AnchoredLine",
     "AppendRefused",
     "AppendUnknown",
     "BudgetExceeded",
+    "Check",
     "Chunk",
+    "Depth",
+    "Filesystem",
     "Finding",
     "Home",
     "HomeError",
@@ -60,7 +70,10 @@ __all__ = [
     "Totals",
     "UsageError",
     "Verified",
+    "anchor",
     "check_zone",
+    "diagnose",
+    "filesystem_kind",
     "format_time",
     "json_schema",
     "own_writers",
@@ -74,10 +87,14 @@ __all__ = [
 ]
 
 _MODULES = {
+    "_anchor": ("Anchor", "AnchoredLine", "anchor"),
+    "_check": ("Check",),
+    "_doctor": ("diagnose",),
     "_errors": (
         "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",
         "KeledgerError", "NotFound", "UsageError",
     ),
+    "_filesystem": ("Filesystem", "filesystem_kind"),
     "_home": ("Home", "own_writers"),
     "_ledger": ("Ledger", "Recorded"),
     "_library": ("LibraryCall",),
@@ -90,6 +107,7 @@ _MODULES = {
     "_tail": ("Totals", "tail_totals"),
     "_time": ("format_time", "parse_time"),
     "_verify": ("Verified", "verify"),
+    "_verify_segment": ("Depth",),
     "_zone": ("check_zone", "report_zone"),
 }  # fmt: skip
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}

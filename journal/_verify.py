@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from . import _limits as limits
+from ._anchor import Anchor
 from ._disk import Disk
-from ._errors import InputRefused
-from ._home import Home
-from ._identity import ID_PATTERN
-from ._money import usd_to_pico
-from ._reader import Chunk, Scan, scan_journal
-from ._segment import Finding
+from ._errors import HomeError, UsageError
+from ._home import Home, own_writers
+from ._line import ZERO_HASH
+from ._reader import Chunk, read_bounds, scan_journal
+from ._segment import Finding, SegmentScan
 from ._spool import Spool
-from ._validate import check_data, writes
-
-_ID = re.compile(ID_PATTERN)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ENVELOPE = ("specversion", "id", "source", "type", "v", "time", "seq", "tick", "data", "hash")
+from ._verify_conflicts import conflicts
+from ._verify_prices import check_prices
+from ._verify_promised import Promised, PromisedLines
+from ._verify_segment import DEPTHS, Depth, SegmentCheck, check_segment, in_order, line_finding
+from ._verify_workers import Task, check_in_workers, worker_count
 
 
 @dataclass(slots=True)
 class Verified:
     """What ``verify`` looked at and found."""
 
+    depth: Depth = "content"
     lines: int = 0
     writers: dict[str, int] = field(default_factory=dict)
     types: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     """Events of types or versions that this release cannot read; they are kept."""
     books: int = 0
+    anchors: list[tuple[str, bool]] = field(default_factory=list)
+    """Each anchor that was given, by its name, and whether all that it names still stands."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -46,175 +44,224 @@ class Verified:
         return any(finding.damage for finding in self.findings)
 
 
-def verify(home: Home, *, on_progress: Callable[[int, int], None] | None = None) -> Verified:
-    """Check chain, sequence, order, content, conflicts and price files of a home.  Reads only.
+def verify(
+    home: Home,
+    *,
+    depth: Depth = "content",
+    anchors: Sequence[Anchor] = (),
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Verified:
+    """Check chain, sequence, order, content, conflicts and price files of a home, and hold it to anchors.  Reads only.
 
-    *on_progress* is told bytes done and bytes in all.  Raises HomeError where the home cannot be read.
+    *depth* is ``chain``, ``events`` or ``content``, each looking at more of a line than the one before.  *workers* is
+    the number of processes (by default as many as pay for a journal of this size; 0 checks everything in this one);
+    findings and their order do not depend on it.  *on_progress* is told bytes done and bytes in all.  Raises HomeError
+    where the home cannot be read, UsageError for an anchor that was taken of another home.
     """
-    result = Verified()
+    if depth not in DEPTHS:
+        raise UsageError(f"there is no depth {depth!r}: choose {', '.join(DEPTHS)}")
     home.check()
-    scan = scan_journal(home)
-    result.findings += scan.findings
+    _refuse_foreign(home, anchors)
+    result = Verified(depth)
+    journal = _Pass(home, depth, on_progress)
+    journal.prefetch(workers)
+    scan = scan_journal(home, read=journal.read)
+    result.lines = scan.lines
     result.writers = {writer: position.seq for writer, position in scan.positions.items()}
-    _Pass(home, scan, result, on_progress).run()
-    spool = Spool(home, Disk())
-    if spool.is_open():
-        message = f"{home.spool} can be written by others, so nothing in it is believed: look at it, then chmod 700"
-        result.findings.append(Finding("spool_open", str(home.spool), message))
-    waiting = sum(1 for _ in spool.waiting())
-    if waiting:
-        folder = str(home.spool)
-        message = f"{waiting} calls wait in {folder}: the next append brings them in"
-        result.findings.append(Finding("spool_waiting", folder, message, damage=False))
+    journal.settle(scan.chunks)
+    result.findings += scan.findings
+    for check in journal.checks:
+        result.types.update(check.types)
+        result.unknown += check.unknown
+    result.findings += conflicts(journal.checks)
+    promised = PromisedLines(home, journal.checks, scan.positions)
+    merged = journal.merged()
+    result.findings += promised.findings(merged, promised.hashes(merged))
+    for anchor in anchors:
+        broken = _held_to(home, anchor, promised)
+        result.anchors.append((anchor.name, not broken))
+        result.findings += broken
+    result.books, wrong = check_prices(home, journal.books())
+    result.findings += [*wrong, *_spooled(home)]
+    journal.done()
     return result
 
 
+def _refuse_foreign(home: Home, anchors: Sequence[Anchor]) -> None:
+    known = set(home.writers())
+    with contextlib.suppress(HomeError):  # writer.json is damaged: then the writers' folders must do
+        known.update(own_writers(home))
+    for anchor in anchors:
+        if known.isdisjoint(line.writer for line in anchor.lines):
+            raise UsageError(f"{anchor.name} names no writer of {home.path}: it was taken of another home")
+
+
+def _held_to(home: Home, anchor: Anchor, promised: PromisedLines) -> list[Finding]:
+    """What of an anchor does not stand any more."""
+    promises = [Promised(line.writer, line.seq, line.hash, anchor.name) for line in anchor.lines]
+    hashes = promised.hashes(promises)
+    broken = promised.findings(promises, hashes)
+    if not broken and not anchor.fits(hashes):
+        message = (
+            f"{anchor.name} does not fit the hashes of the lines that it names: at least one of them was rewritten, "
+            "though all are here"
+        )
+        broken.append(Finding("anchor_differs", str(home.journal), message))
+    if len(promises) > 1 and all(promised.is_behind(promise, hashes) for promise in promises):
+        message = f"every writer that {anchor.name} names ends before: {home.path} is an older copy of the home"
+        broken.append(Finding("home_rolled_back", str(home.path), message))
+    return broken
+
+
+def _spooled(home: Home) -> list[Finding]:
+    spool, folder = Spool(home, Disk()), str(home.spool)
+    found = []
+    if spool.is_open():
+        message = f"{folder} can be written by others, so nothing in it is believed: look at it, then chmod 700"
+        found.append(Finding("spool_open", folder, message))
+    waiting = sum(1 for _ in spool.waiting())
+    if waiting:
+        message = f"{waiting} calls wait in {folder}: the next append brings them in"
+        found.append(Finding("spool_waiting", folder, message, damage=False))
+    return found
+
+
 class _Pass:
-    """One pass over all lines, in each writer's order."""
+    """One pass over all segments: each is checked, by a worker or here, then joined to the one below."""
 
-    def __init__(
-        self, home: Home, scan: Scan, result: Verified, on_progress: Callable[[int, int], None] | None
-    ) -> None:
-        self.home, self.scan, self.result, self.on_progress = home, scan, result, on_progress
-        self.books: dict[str, str] = {}
-        self.merged: list[tuple[str, dict[str, Any]]] = []
-        # id -> (input hash, place); 16 + 8 bytes of content each, so that a million lines stay below 250 MB
-        self.seen: dict[bytes, tuple[bytes, str]] = {}
+    def __init__(self, home: Home, depth: Depth, on_progress: Callable[[int, int], None] | None) -> None:
+        self._home, self._depth = home, depth
+        self.checks: list[SegmentCheck] = []
+        self._prefetched: dict[Path, SegmentCheck] = {}
+        self._progress = _Progress(on_progress)
+        self._writer = ""
+        self._last_hash = ZERO_HASH
+        self._next_seq: int | None = 1
+        self._last_tick = 0
 
-    def run(self) -> None:
-        done, total = 0, sum(chunk.end - chunk.start for chunk in self.scan.chunks)
-        writer, tick = "", 0
-        for chunk in self.scan.chunks:
-            # A chunk that is not a writer's first follows damage, told already, or a segment, chained by its hash.
-            expected = 1 if chunk.writer != writer else None
-            writer, tick = chunk.writer, 0 if chunk.writer != writer else tick
-            for offset, line in _with_offsets(chunk):
-                expected, tick = self._line(chunk, offset, line, expected, tick)
-            done += chunk.end - chunk.start
-            if self.on_progress is not None:
-                self.on_progress(done, total)
-        self._positions()
-        self._prices()
-
-    def _line(self, chunk: Chunk, offset: int, line: bytes, expected: int | None, tick: int) -> tuple[int | None, int]:
-        """Check one line; returns the sequence number that is to follow, and the line's tick."""
-        self.result.lines += 1
+    def prefetch(self, workers: int | None) -> None:
+        """Have workers check what can be checked by itself: segments whose first line states the hash before it."""
+        tasks: list[Task] = []
         try:
-            event = orjson.loads(line)
-        except ValueError:
-            self._found("line_unreadable", chunk.path, offset, "its hash fits, but it is no JSON object")
-            return None, tick
-        if not _is_event(event, chunk.writer):
-            self._found("envelope_wrong", chunk.path, offset, "it is no event of this writer")
-            return None, tick
-        if expected is not None and event["seq"] != expected:
-            self._found("sequence_broken", chunk.path, offset, f"seq {expected} was to follow, it says {event['seq']}")
-        if event["tick"] <= tick:
-            self._found("tick_backwards", chunk.path, offset, f"tick {event['tick']} follows {tick}")
-        if len(line) > limits.LINE_BYTES_MAX:
-            self._found("line_too_long", chunk.path, offset, f"it is {len(line)} bytes long")
-        self._content(chunk, offset, event)
-        return event["seq"] + 1, event["tick"]
+            for writer in self._home.writers():
+                paths = {int(path.stem): path for path in self._home.segments(writer)}
+                heads, seals = read_bounds(paths)
+                for number, path in paths.items():
+                    self._progress.expect(path, path.stat().st_size)
+                    head = heads[number]
+                    if head is not None:
+                        tasks.append(Task(path, head.prev_hash, seals.get(number)))
+        except OSError as error:
+            raise HomeError(f"cannot read {error.filename or self._home.journal}: {error.strerror}") from error
+        count = worker_count(len(tasks), self._progress.total) if workers is None else workers
+        if count:
+            self._prefetched = check_in_workers(tasks, self._depth, count, self._progress.tell)
 
-    def _content(self, chunk: Chunk, offset: int, event: dict[str, Any]) -> None:
-        event_type, data = event["type"], event["data"]
-        self.result.types[event_type] += 1
-        if event["v"] != 1 or not writes(event_type):
-            self.result.unknown += 1
-        else:
-            try:
-                check_data(event_type, data)
-            except InputRefused as error:
-                self._found("content_wrong", chunk.path, offset, f"{event_type} {event['id']}: {error}")
-                return
-            if "cost" in data and not _adds_up(data["cost"]):
-                self._found("cost_wrong", chunk.path, offset, f"the cost of {event['id']} is not the sum of its lines")
-            self._remember(chunk, offset, event)
-        self._conflict(chunk, offset, event)
-
-    def _remember(self, chunk: Chunk, offset: int, event: dict[str, Any]) -> None:
-        data = event["data"]
-        book = data["book"] if event["type"] == "prices.adopted" else data.get("cost", {}).get("book")
-        if book is not None:
-            self.books.setdefault(book, f"{chunk.path} (byte {offset})")
-        if event["type"] == "merge.completed":
-            self.merged += [(f"{chunk.path} (byte {offset})", position) for position in data["writers"]]
-
-    def _conflict(self, chunk: Chunk, offset: int, event: dict[str, Any]) -> None:
-        data = event["data"]
-        given = data.get("input_sha256")
-        key = bytes.fromhex(event["id"].replace("-", ""))
-        digest = bytes.fromhex(given[:16]) if isinstance(given, str) and _SHA256.fullmatch(given) else b""
-        first = self.seen.setdefault(key, (digest, f"{chunk.writer}/{chunk.path.name} byte {offset}"))
-        if first[0] != digest:
-            self._found(
-                "conflict",
-                chunk.path,
-                offset,
-                f"id {event['id']} stands with another input at {first[1]}; the first counts",
+    def read(
+        self, path: Path, previous: bytes, *, start: int = 0, length: int | None = None, first_line: int = 1
+    ) -> SegmentScan:
+        """Check a segment in its turn.  A worker's check stands if it began and ended as is asked for now."""
+        check = self._prefetched.pop(path, None)
+        if check is None or start or (check.previous, check.length) != (previous, length):
+            check = check_segment(
+                path,
+                previous,
+                depth=self._depth,
+                start=start,
+                length=length,
+                first_line=first_line,
+                on_bytes=lambda done: self._progress.tell(path, done),
             )
+            self._progress.tell(path, check.scan.end)
+        self._join(check)
+        self.checks.append(check)
+        return check.scan
 
-    def _positions(self) -> None:
-        for place, position in self.merged:
-            if self.result.writers.get(position["writer"], 0) < position["seq"]:
-                message = (
-                    f"{place} names writer {position['writer']} up to seq {position['seq']}, but only "
-                    f"{self.result.writers.get(position['writer'], 0)} are here: its end is missing"
-                )
-                self.result.findings.append(
-                    Finding("end_missing", str(self.home.journal / position["writer"]), message)
-                )
+    def settle(self, chunks: Sequence[Chunk]) -> None:
+        """Forget lines that turned out to be sealed off, for only the segment above told it."""
+        runs: dict[Path, list[tuple[int, int]]] = {}
+        for chunk in chunks:
+            if chunk.end > chunk.start:
+                runs.setdefault(chunk.path, []).append((chunk.start, chunk.end))
+        for number, check in enumerate(self.checks):
+            left = runs.get(check.path, [])
+            if left != check.scan.runs:
+                end = left[-1][1] if left else 0
+                self.checks[number] = check_segment(check.path, check.previous, depth=self._depth, length=end)
 
-    def _prices(self) -> None:
-        wanted = dict(self.books)
-        while wanted:
-            name, place = wanted.popitem()
-            path = self.home.prices / name
-            try:
-                content = path.read_bytes()
-            except OSError as error:
-                self.result.findings.append(
-                    Finding("price_file_missing", str(path), f"{path}: {error.strerror}; named by {place}")
-                )
-                continue
-            if hashlib.sha256(content).hexdigest() != name:
-                self.result.findings.append(
-                    Finding("price_file_damaged", str(path), f"{path} does not have the SHA-256 of its name")
-                )
-            elif name in self.books:
-                self.result.books += 1
-                manifest = orjson.loads(content)
-                wanted.update(dict.fromkeys((layer["sha256"] for layer in manifest["layers"]), str(path)))
-                wanted[manifest["names"]] = str(path)
+    def merged(self) -> list[Promised]:
+        """The positions that ``merge.completed`` events name."""
+        return [
+            Promised(position["writer"], position["seq"], position["hash"], f"{check.path} (byte {offset})")
+            for check in self.checks
+            for offset, position in check.merged
+        ]
 
-    def _found(self, kind: str, path: Path, offset: int, what: str) -> None:
-        self.result.findings.append(Finding(kind, str(path), f"{path} (byte {offset}): {what}", offset_bytes=offset))
+    def books(self) -> dict[str, str]:
+        """The price books that are named, and where first."""
+        named: dict[str, str] = {}
+        for check in self.checks:
+            for book, offset in check.books.items():
+                named.setdefault(book, f"{check.path} (byte {offset})")
+        return named
 
+    def done(self) -> None:
+        """Tell that everything was looked at."""
+        self._progress.finish()
 
-def _is_event(event: Any, writer: str) -> bool:
-    """Whether a line is an envelope of this writer's; what its data must be depends on its type."""
-    return (
-        isinstance(event, dict)
-        and tuple(event) == _ENVELOPE
-        and event["specversion"] == "1.0"
-        and event["source"] == f"/keledger/{writer}"
-        and all(isinstance(event[name], str) for name in ("id", "type", "time"))
-        and _ID.fullmatch(event["id"]) is not None
-        and all(type(event[name]) is int and event[name] > 0 for name in ("v", "seq", "tick"))
-        and isinstance(event["data"], dict)
-    )
-
-
-def _adds_up(cost: Mapping[str, Any]) -> bool:
-    total = cost.get("total_usd")
-    if total is None:
-        return True
-    parts = [line.get("usd") for line in cost["lines"]]
-    return None not in parts and usd_to_pico(total) == sum(map(usd_to_pico, parts))
+    def _join(self, check: SegmentCheck) -> None:
+        """Hold a segment's first event to the last one below it, and remember where it ends."""
+        if check.writer != self._writer:
+            self._writer, self._last_hash, self._next_seq, self._last_tick = check.writer, ZERO_HASH, 1, 0
+        first, scan = check.first, check.scan
+        if first is not None:
+            found = []
+            # Where the first line is damaged, or the chain does not lead here, that is told, and any number may follow.
+            is_whole = first.offset_bytes == 0
+            expected = self._next_seq if is_whole and check.previous == self._last_hash else None
+            if expected is not None and first.seq != expected:
+                what = f"seq {expected} was to follow, it says {first.seq}"
+                found.append(line_finding("sequence_broken", check.path, first.line, first.offset_bytes, what))
+            if is_whole and first.tick <= self._last_tick:
+                what = f"tick {first.tick} follows {self._last_tick}"
+                found.append(line_finding("tick_backwards", check.path, first.line, first.offset_bytes, what))
+            scan.findings = in_order([*found, *scan.findings])
+        if scan.lines:
+            self._last_hash = scan.last_hash
+            self._next_seq = check.last_seq + 1 if check.last_seq is not None else None
+            self._last_tick = check.last_tick or self._last_tick
 
 
-def _with_offsets(chunk: Chunk) -> Iterator[tuple[int, bytes]]:
-    offset = chunk.start
-    for line in chunk.lines():
-        yield offset, line
-        offset += len(line)
+class _Progress:
+    """How many bytes of all segments were read, told in this process and never going back."""
+
+    def __init__(self, on_progress: Callable[[int, int], None] | None) -> None:
+        self._on_progress = on_progress
+        self._sizes: dict[Path, int] = {}
+        self._read: dict[Path, int] = {}
+        self._done = self.total = 0
+
+    def expect(self, path: Path, size: int) -> None:
+        """Count a segment's bytes among those in all."""
+        self._sizes[path] = size
+        self.total += size
+
+    def tell(self, path: Path, done: int) -> None:
+        """So many bytes of a segment were read; fewer than before where it is read again."""
+        read = min(done, self._sizes.get(path, 0))
+        more = read - self._read.get(path, 0)
+        if more > 0:
+            self._read[path] = read
+            self._done += more
+            self._say()
+
+    def finish(self) -> None:
+        """Everything was read, bytes that are no events included."""
+        if self._done < self.total:
+            self._done = self.total
+            self._say()
+
+    def _say(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self._done, self.total)

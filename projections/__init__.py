@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._details import report_call as report_call
     from ._details import report_session as report_session
     from ._digest import digest as digest
+    from ._export import export_csv as export_csv
     from ._export import export_jsonl as export_jsonl
     from ._options import ReportOptions as ReportOptions
     from ._projection import Projection as Projection
@@ -29,17 +30,24 @@ if TYPE_CHECKING:
     from ._reports import report_monthly as report_monthly
     from ._reports import report_sessions as report_sessions
     from ._reports import report_weekly as report_weekly
+    from ._state import ProjectionState as ProjectionState
+    from ._state import check_projections as check_projections
+    from ._state import projection_state as projection_state
 
 _PLACES = {
     "Progress": "_build",
     "Projection": "_projection",
+    "ProjectionState": "_state",
     "Rebuilt": "_projection",
     "Report": "_reports",
     "ReportOptions": "_options",
     "SqlResult": "_confined",
+    "check_projections": "_state",
     "digest": "_digest",
+    "export_csv": "_export",
     "export_jsonl": "_export",
     "open_projection": "_projection",
+    "projection_state": "_state",
     "rebuild": "_projection",
     "report_call": "_details",
     "report_daily": "_reports",
@@ -53,13 +61,17 @@ _PLACES = {
 __all__ = [
     "Progress",
     "Projection",
+    "ProjectionState",
     "Rebuilt",
     "Report",
     "ReportOptions",
     "SqlResult",
+    "check_projections",
     "digest",
+    "export_csv",
     "export_jsonl",
     "open_projection",
+    "projection_state",
     "rebuild",
     "report_call",
     "report_daily",

@@ -19,7 +19,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -48,6 +50,8 @@ _SIBLING_KEPT_S = 30 * 24 * 3600
 """Caches of other versions that nobody has written to for a month are removed with the next rebuild."""
 
 _LOCK_PAUSE_S = 0.02
+
+_CACHE_NAME = re.compile(r"\d+\.\d+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,8 @@ class Cache:
     def read(self) -> Manifest | None:
         """The manifest; None where there is none, it is damaged, or a file it names has another size."""
         try:
+            if not stat.S_ISREG(os.lstat(self._manifest).st_mode):
+                return None  # to open a FIFO would be to wait for ever
             manifest = Manifest.decoded(self._manifest.read_bytes())
             if manifest is None:
                 return None
@@ -190,7 +196,8 @@ class Cache:
     def lock(self, wait_s: float) -> Iterator[bool]:
         """Be the only builder; False where another one kept the lock for *wait_s*.  Raises OSError."""
         self.prepare()
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(self.folder / "lock", flags, _FILE_MODE)
         try:
             yield _acquire(descriptor, wait_s)
         finally:
@@ -226,14 +233,16 @@ class Cache:
         and reads the new manifest.
         """
         temporary = self.folder / f"{_WORK_PREFIX}manifest"
-        temporary.write_bytes(manifest.encoded())
-        os.chmod(temporary, _FILE_MODE)
+        temporary.unlink(missing_ok=True)  # a dead builder's
+        with open(temporary, "xb", opener=_private) as file:
+            file.write(manifest.encoded())
+        os.chmod(temporary, _FILE_MODE)  # whatever the umask
         os.replace(temporary, self._manifest)
         self._sweep({named.file for named in manifest.files} | {self._manifest.name, "lock"})
 
     def _sweep(self, kept: set[str]) -> None:
         for path in self.folder.iterdir():
-            if path.name in kept or (path.name.startswith(_WORK_PREFIX) and _age_s(path) < _WORK_KEPT_S):
+            if path.name in kept or (path.name.startswith(_WORK_PREFIX) and not is_left_behind(path)):
                 continue
             with contextlib.suppress(OSError):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -241,9 +250,15 @@ class Cache:
     def sweep_siblings(self) -> None:
         """Remove caches of other versions of DuckDB or keledger that have long been left alone."""
         for path in self.folder.parent.iterdir():
+            if path == self.folder or not _CACHE_NAME.fullmatch(path.name):
+                continue  # the folder may be a link to one that holds other things
             manifest = path / self._manifest.name
-            if path != self.folder and _age_s(manifest if manifest.exists() else path) > _SIBLING_KEPT_S:
+            if _age_s(manifest if manifest.exists() else path) > _SIBLING_KEPT_S:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, _FILE_MODE)
 
 
 def _acquire(descriptor: int, wait_s: float) -> bool:
@@ -257,6 +272,11 @@ def _acquire(descriptor: int, wait_s: float) -> bool:
             time.sleep(_LOCK_PAUSE_S)
         else:
             return True
+
+
+def is_left_behind(path: Path) -> bool:
+    """Whether this is a work folder of a process that died, as far as its age tells."""
+    return path.name.startswith(_WORK_PREFIX) and _age_s(path) >= _WORK_KEPT_S
 
 
 def _age_s(path: Path) -> float:

@@ -1,9 +1,11 @@
-"""Taking the ledger elsewhere: counted calls as JSON lines, or the journal's own lines."""
+"""Taking the ledger elsewhere: counted calls as JSON lines or CSV, or the journal's own lines."""
 
 from __future__ import annotations
 
+import csv
 import heapq
-from collections.abc import Callable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import orjson
@@ -14,6 +16,7 @@ from . import _engine as engine
 from ._build import Progress
 from ._engine import Connection
 from ._projection import open_projection
+from ._spreadsheet import cell_text
 from ._sums import TOKEN_COLUMNS
 
 _BATCH_ROWS = 2_000
@@ -67,6 +70,11 @@ _COLUMNS: dict[str, tuple[str, _Show]] = {
 }
 """The columns of ``calls``, from call_fact."""
 
+_NUMBERS = frozenset(
+    ("sequence", *TOKEN_COLUMNS, "cost_usd", "recorded_cost_usd", "reported_cost_usd", "duration_ms", "http_status")
+)
+"""Columns whose values are figures: in CSV a negative one stays a number."""
+
 
 def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress: Progress | None = None) -> int:
     """Write one JSON object a line to *out*; returns how many.
@@ -82,11 +90,25 @@ def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress
     if events:
         home.check()
         return _write_events(home, out)
+    return _export_calls(home, lambda connection: _write_calls(connection, out), on_progress)
+
+
+def export_csv(home: Home, out: BinaryIO, *, on_progress: Progress | None = None) -> int:
+    """Write one row a counted call to *out*, below a header; returns how many calls.
+
+    The columns are those of ``calls``, in the order of started_at and id; charges are in JSON lines alone.  The file is
+    UTF-8 as RFC 4180 has it, CRLF at the ends of rows.  An absent value is empty, ``tags`` are a JSON object, and texts
+    are such that no spreadsheet executes them (``_spreadsheet.py``).  Raises as :func:`export_jsonl` does.
+    """
+    return _export_calls(home, lambda connection: _write_rows(connection, out), on_progress)
+
+
+def _export_calls(home: Home, write: Callable[[Connection], int], on_progress: Progress | None) -> int:
     with open_projection(home, on_progress=on_progress) as projection, projection.scratch_folder() as spill:
         try:
             with engine.noticing_damage():
                 projection.connection.execute(f"SET temp_directory = {engine.quote(spill)}")
-                return _write_calls(projection.connection, out)
+                return write(projection.connection)
         except engine.CacheDamaged as error:
             projection.refresh(damaged=True)
             raise HomeError(
@@ -94,22 +116,56 @@ def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress
             ) from None
 
 
-def _write_calls(connection: Connection, out: BinaryIO) -> int:
+def _batches(connection: Connection) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of counted calls, the lines of their cost behind the columns."""
     columns = ", ".join(expression for expression, _ in _COLUMNS.values())
     cursor = connection.execute(
         f"SELECT {columns}, l.cost_lines FROM call_fact AS c "
         "INNER JOIN call_line AS l ON l.writer = c.writer AND l.seq = c.seq ORDER BY c.started_us, c.id"
     )
-    written = 0
     while rows := cursor.fetchmany(_BATCH_ROWS):
+        yield rows
+
+
+def _shown(values: Iterable[Any]) -> dict[str, Any]:
+    """A row's values by their columns, as they are written."""
+    return {name: show(value) for (name, (_, show)), value in zip(_COLUMNS.items(), values, strict=True)}
+
+
+def _write_calls(connection: Connection, out: BinaryIO) -> int:
+    written = 0
+    for rows in _batches(connection):
         out.write(b"".join(_call_line(row) for row in rows))
         written += len(rows)
     return written
 
 
+def _write_rows(connection: Connection, out: BinaryIO) -> int:
+    written = 0
+    text = io.StringIO()
+    writer = csv.writer(text)  # RFC 4180: commas, doubled quotes, CRLF
+    writer.writerow(_COLUMNS)
+    for rows in _batches(connection):
+        for *values, _ in rows:
+            writer.writerow(_cell(name, value) for name, value in _shown(values).items())
+        out.write(text.getvalue().encode())
+        text.seek(0)
+        text.truncate()
+        written += len(rows)
+    out.write(text.getvalue().encode())  # the header alone, where there is no call
+    return written
+
+
+def _cell(name: str, value: Any) -> Any:
+    if value is None or name in _NUMBERS:
+        return value
+    text = value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return cell_text(text)
+
+
 def _call_line(row: tuple[Any, ...]) -> bytes:
     *values, lines = row
-    shown = {name: show(value) for (name, (_, show)), value in zip(_COLUMNS.items(), values, strict=True)}
+    shown = _shown(values)
     priced = shown["cost_usd"] is not None
     charges = [
         {

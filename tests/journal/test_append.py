@@ -285,3 +285,29 @@ def test_eight_processes_append_while_two_read(home: Home) -> None:
         own = [text for text in texts if text.startswith(f"{number}:")]
         assert own == [f"{number}:{index}" for index in range(per_process)]
     assert verify(home).findings == []
+
+
+def test_a_copy_above_the_newest_segment_is_not_gone_on_from(home: Home) -> None:
+    Appender(home).append([note("one"), note("two")])
+    (writer,) = home.writers()
+    shutil.copy(newest_segment(home), home.journal / writer / "00000099.jsonl")
+    Appender(home).append([note("three")])
+    found = events(home)
+    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
+    assert [event["data"].get("text") for event in found] == [None, "one", "two", None, "three"]
+
+
+def test_a_child_that_leaves_the_lock_behind_leaves_it_to_its_parent(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = Appender(home)
+    with parent.locked():
+        child = os.fork()
+        if child == 0:
+            parent._locked.__exit__(None)  # what leaving the block does
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+        with pytest.raises(AppendRefused, match="has held"):
+            Appender(home).append([note()])
+        parent.append_locked([note("mine")])
