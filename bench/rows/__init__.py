@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bench._figures import Figure
 from bench._workshop import Workshop
 
-from . import append, catch_up, daily, memory, rebuild, record, run, verify
+from . import append, calc_price, catch_up, ccusage, daily, memory, rebuild, record, run, sqlite, verify
 
 Measure = Callable[[Workshop], Iterator[Figure]]
 
@@ -20,5 +20,8 @@ ROWS: Mapping[str, Measure] = {
     "daily": daily.measure,
     "catch-up": catch_up.measure,
     "verify": verify.measure,
+    "sqlite": sqlite.measure,
+    "calc-price": calc_price.measure,
+    "ccusage": ccusage.measure,
 }
 """By name, in the order in which they run."""

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue
@@ -67,15 +67,15 @@ def measure(workshop: Workshop) -> Iterator[Figure]:
 
 
 def _one_writer(workshop: Workshop, folder: Path, events: list[Validated]) -> Figure:
-    lines = _lines(events)
+    lines = lines_of(events)
     bare_us: list[float] = []
     append_us: list[float] = []
     appender = Appender(Home.at(folder / "home"))
     with bare_append(folder / "bare") as bare:
         for start in range(-BLOCK, workshop.size.appends, BLOCK):
             places = [(start + number) % len(events) for number in range(BLOCK)]
-            bare_block = [_timed_us(bare, lines[place]) for place in places]
-            append_block = [_timed_us(append_one, appender, events[place]) for place in places]
+            bare_block = [timed_us(bare, lines[place]) for place in places]
+            append_block = [timed_us(append_one, appender, events[place]) for place in places]
             if start >= 0:  # the first block warms both up
                 bare_us += bare_block
                 append_us += append_block
@@ -104,11 +104,13 @@ def _one_writer(workshop: Workshop, folder: Path, events: list[Validated]) -> Fi
     )
 
 
-def _lines(events: list[Validated]) -> list[bytes]:
+def lines_of(events: list[Validated]) -> list[bytes]:
+    """The lines that an appender would write, but for their places in a chain."""
     return [line_of(NewEvent.of(event.type, new_id(), event.data)) for event in events]
 
 
-def _timed_us(action: Any, *arguments: Any) -> float:
+def timed_us(action: Any, *arguments: Any) -> float:
+    """What a call takes, in microseconds."""
     begun = time.perf_counter_ns()
     action(*arguments)
     return (time.perf_counter_ns() - begun) / 1000
@@ -134,7 +136,8 @@ def _eight_processes(workshop: Workshop, folder: Path) -> Iterator[Figure]:
     for number in range(rounds):
         workshop.say(f"append: {PROCESSES} processes, round {number + 1} of {rounds}")
         for (count, bare), kept in found.items():
-            kept.append(_together(folder / f"{count}-{bare}-{number}", count, each[count], bare=bare))
+            worker = _lock_write_sync if bare else append_events
+            kept.append(race(folder / f"{count}-{bare}-{number}", count, each[count], worker))
     rates = {kind: [together.events_per_s for together in kept] for kind, kept in found.items()}
     value, spread = ratio(rates[PROCESSES, False], rates[1, False])
     limit, _ = ratio(rates[PROCESSES, True], rates[1, True])
@@ -169,16 +172,19 @@ def _eight_processes(workshop: Workshop, folder: Path) -> Iterator[Figure]:
     )
 
 
-def _together(folder: Path, processes: int, appends: int, *, bare: bool) -> Together:
+Worker = Callable[[Path, int, Barrier, "Queue[Result]"], None]
+"""What one of several processes does with a folder: so many appends, from the moment when all have come."""
+
+
+def race(folder: Path, processes: int, appends: int, worker: Worker) -> Together:
     """Let *processes* append *appends* events each; the clock runs from the first's start to the last's end."""
     full_events(folder)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(processes)
     results: Queue[Result] = context.Queue()
-    target = _lock_write_sync if bare else _append_events
-    workers = [context.Process(target=target, args=(folder, appends, barrier, results)) for _ in range(processes)]
-    for worker in workers:
-        worker.start()
+    workers = [context.Process(target=worker, args=(folder, appends, barrier, results)) for _ in range(processes)]
+    for process in workers:
+        process.start()
     found = _collected(workers, results)
     begun, ended = min(result[0] for result in found), max(result[1] for result in found)
     latencies_us = [latency for result in found for latency in result[2]]
@@ -201,19 +207,20 @@ def _collected(workers: list[SpawnProcess], results: Queue[Result]) -> list[Resu
     return found
 
 
-def _append_events(folder: Path, appends: int, barrier: Barrier, results: Queue[Result]) -> None:
+def append_events(folder: Path, appends: int, barrier: Barrier, results: Queue[Result]) -> None:
+    """A worker that validates, encodes, appends and syncs."""
     events = full_events(folder)
     appender = Appender(Home.at(folder))
     append_one(appender, events[0])
     barrier.wait()
     begun = time.monotonic()
-    latencies_us = [_timed_us(append_one, appender, events[number % len(events)]) for number in range(appends)]
+    latencies_us = [timed_us(append_one, appender, events[number % len(events)]) for number in range(appends)]
     results.put((begun, time.monotonic(), latencies_us))
 
 
 def _lock_write_sync(folder: Path, appends: int, barrier: Barrier, results: Queue[Result]) -> None:
     """The least that processes can do who share a file: each holds the lock over its write and sync."""
-    lines = _lines(full_events(folder))
+    lines = lines_of(full_events(folder))
     lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     with bare_append(folder.with_suffix(".bare")) as bare:
 
@@ -224,6 +231,6 @@ def _lock_write_sync(folder: Path, appends: int, barrier: Barrier, results: Queu
 
         barrier.wait()
         begun = time.monotonic()
-        latencies_us = [_timed_us(append, lines[number % len(lines)]) for number in range(appends)]
+        latencies_us = [timed_us(append, lines[number % len(lines)]) for number in range(appends)]
         results.put((begun, time.monotonic(), latencies_us))
     os.close(lock)
