@@ -45,7 +45,7 @@ def export(settings: Settings, kind: str, output: str, events: bool, force: bool
     if events and kind != "jsonl":
         raise UsageError("--events writes the journal's own lines, which are JSON: leave --format csv out")
     home = settings.home_to_read()
-    with Progress("exporting") as progress, output_file(output, force=force) as file:
+    with Progress("exporting") as progress, output_file(output, force=force, home=home) as file:
         if kind == "csv":
             lines = export_csv(home, file, on_progress=progress)
         else:

@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from keledger.journal import KeledgerError
+from keledger.journal import Home, KeledgerError, UsageError
 
 
 @contextlib.contextmanager
-def output_file(name: str, *, force: bool) -> Iterator[BinaryIO]:
-    """A file that gets its name when it is complete.  Stdout, a pipe and a device are written directly."""
+def output_file(name: str, *, force: bool, home: Home) -> Iterator[BinaryIO]:
+    """A file that gets its name when it is complete.  Stdout, a pipe and a device are written directly.
+
+    Raises UsageError for a place in *home*: what stands there is not to be replaced, nor to be taken for keledger's.
+    """
     if name == "-":
         yield sys.stdout.buffer
         return
     target = Path(os.path.realpath(name))
+    if target.is_relative_to(os.path.realpath(home.path)):
+        raise UsageError(f"{name} is in the home {home.path}, which holds the journal alone: give another place")
     if target.exists() and not target.is_file():
         with open(target, "wb") as file:
             yield file

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import re
+import resource
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +22,9 @@ from ._options import Settings, common_options, pass_settings
 from ._output import say, warn_findings, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table
+
+MEMORY_ABOVE_BYTES = 2 * 1024**3
+"""Address space that a statement may take: twice DuckDB's own limit, as threads reserve some that they never touch."""
 
 TIMEOUT_MAX_S = 24 * 3600.0
 """A longer wait is surely a slip."""
@@ -74,12 +79,27 @@ def sql(settings: Settings, statement: str, timeout_s: float) -> None:
     home = settings.home_to_read()
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         findings = [finding.as_json() for finding in projection.findings]
+        _bound_memory()
         result = run_sql(projection, text, timeout_s=timeout_s, on_stuck=lambda: _give_up(timeout_s))
     if settings.as_json:
         write_json(result.as_json())
     else:
         write_table(result_table(result))
     warn_findings(findings)
+
+
+def _bound_memory() -> None:
+    """Let the kernel refuse what DuckDB's own limit does not count: the results of scalar functions.
+
+    This process ends with the statement, so nobody else is bound.  Only Linux tells and holds an address space.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + MEMORY_ABOVE_BYTES
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    except (OSError, ValueError):
+        pass
 
 
 def _give_up(timeout_s: float) -> None:

@@ -126,7 +126,7 @@ def anchor(settings: Settings, output: str, force: bool) -> None:
     """
     taken = anchor_home(settings.home)
     if output != "-":
-        with output_file(output, force=force) as file:
+        with output_file(output, force=force, home=settings.home) as file:
             file.write(orjson.dumps(taken.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if settings.as_json:
         write_json(taken.as_json())

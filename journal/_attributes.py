@@ -133,7 +133,11 @@ class AttributeResolver:
         self._variables = from_environment(self.environment)
         self._defaults = _read_attributes(home.config)
         self._key: bytes | None = None
-        if self._config.get("identity") == "pseudonym":
+        if self._config.get("identity", "pseudonym") != "pseudonym":
+            raise HomeError(
+                f'{home.config}: identity can only be "pseudonym"; leave it out to journal names as they are'
+            )
+        if "identity" in self._config:
             self._key = _pseudonym_key(home, disk)
         self.os_user = self.pseudonym(os_user())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ GIVEN_FIELDS = frozenset(
     )
 )  # fmt: skip
 """What ``record`` takes.  Everything else of a call is computed."""
+
+_WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
+"""The class of an error, or a provider's code for it; messages may quote what was asked."""
 
 STATUSES = ("ok", "error", "unknown")
 QUALITIES = ("measured", "totals_only", "under_count")
@@ -109,7 +113,8 @@ def build_call(
     context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
     known = usage.known or (status == "error" and usage.raw is None)  # a refusal without usage costs nothing
 
-    given = {key: value for key, value in (fingerprint or fields).items() if key != "id"}
+    given = dict(fingerprint or fields)
+    given.pop("id", None)
     data: dict[str, Any] = {
         "input_sha256": input_sha256(event_type, given),
         "status": status,
@@ -120,6 +125,9 @@ def build_call(
         given_text = fields.get(name)
         if given_text is not None:
             _put(data, name, clean.text(name, given_text))
+    if not _WORD.fullmatch(data.get("error_type", "-")):
+        clean.drop("error_type", "error_type must be one word like RateLimitError: the text of an error is not journaled")
+        del data["error_type"]
     _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
     _put(data, "http_status", http_status)
     data |= {"provider": provider, "model": model}

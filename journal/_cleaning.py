@@ -108,6 +108,10 @@ class Cleaner:
         self._repair(f"cut:{name}", f"{name} is {length} bytes long, {limit} are allowed")
         return value.encode()[:limit].decode("utf-8", "ignore")
 
+    def drop(self, name: str, refusal: str) -> None:
+        """Leave a field out of a live call, by name; raises InputRefused with *refusal* for any other."""
+        self._repair(f"dropped:{name}", refusal)
+
     def _repair(self, what: str, refusal: str) -> None:
         if not self.live:
             raise InputRefused(refusal)

@@ -106,8 +106,16 @@ class Disk:
         return os.fstat(descriptor)
 
     def exists(self, path: str) -> bool:
-        """Whether anything has this name.  Takes a string: this is asked on every append."""
-        return os.access(path, os.F_OK)
+        """Whether anything has this name.  Takes a string: this is asked on every append.
+
+        Not ``access``, which tells any failure as an absence: a segment that another process has left would be gone on
+        in.
+        """
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def read_at(self, descriptor: int, offset_bytes: int, length_bytes: int) -> bytes:
         """Read up to *length_bytes* at an offset."""

@@ -136,12 +136,12 @@ class Home:
     def writers(self) -> list[str]:
         """All writers that have a folder here, sorted."""
         try:
-            names = os.listdir(self.journal)
+            with os.scandir(self.journal) as entries:
+                return sorted(entry.name for entry in entries if WRITER_NAME.fullmatch(entry.name) and entry.is_dir())
         except FileNotFoundError:
             return []
         except OSError as error:
             raise HomeError(f"cannot read {self.journal}: {error.strerror}") from None
-        return sorted(name for name in names if WRITER_NAME.fullmatch(name))
 
     def segments(self, writer: str) -> list[Path]:
         """The segment files of a writer in their order; see :meth:`strangers` for what else has such a name."""
@@ -206,9 +206,14 @@ def machine_id() -> str:
 
 
 def read_writer(home: Home) -> WriterIdentity | None:
-    """The home's writer as ``writer.json`` has it; None where there is none or it was made elsewhere."""
+    """The home's writer as ``writer.json`` has it; None where there is none, it was made elsewhere or lost its folder.
+
+    A writer whose folder is gone must not begin again at its first line: a backup of it could never be merged.
+    """
     stored = _stored_writer(home)
     if stored is None or (stored["machine"], stored["home"]) != (machine_id(), os.path.realpath(home.path)):
+        return None
+    if not (home.journal / stored["writer"]).is_dir():
         return None
     return WriterIdentity(stored["writer"], tuple(stored["continues"]))
 
@@ -222,6 +227,7 @@ def own_writers(home: Home) -> tuple[str, ...]:
 def make_writer(home: Home, disk: Disk) -> WriterIdentity:
     """Begin a new writer that continues the one in ``writer.json``, if any.  Called under the lock."""
     identity = WriterIdentity(os.urandom(8).hex(), own_writers(home))
+    disk.make_folder(home.journal / identity.writer)
     content = {
         "writer": identity.writer,
         "machine": machine_id(),
@@ -241,6 +247,6 @@ def _stored_writer(home: Home) -> dict[str, Any] | None:
             return stored
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise HomeError(f"{path} cannot be read as a writer's identity: restore it, or remove it to begin a new writer")

@@ -10,21 +10,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-_SCALARS = frozenset({str, int, bool, type(None)})
-_SPELLED_ALIKE = _SCALARS | {dict, list}
+SCALARS = frozenset({str, int, bool, type(None)})
+"""The types of JSON's values that hold no others, floats left out."""
+_SPELLED_ALIKE = SCALARS | {dict, list}
 
 
 def is_flat(values: Iterable[Any]) -> bool:
     """Whether all are strings, whole numbers, booleans or null: of exactly these types, so that nothing is hidden."""
-    return _SCALARS.issuperset(map(type, values))
+    return SCALARS.issuperset(map(type, values))
 
 
 def is_spelled_alike(value: Any) -> bool:
     """Whether orjson, where it takes a value at all, writes what ``json`` does: plain types without floats."""
     kind = type(value)
     if kind is not dict and kind is not list:
-        return kind in _SCALARS
+        return kind in SCALARS
     items = value.values() if kind is dict else value
     if is_flat(items):
         return True
-    return _SPELLED_ALIKE.issuperset(map(type, items)) and all(map(is_spelled_alike, items))
+    if not _SPELLED_ALIKE.issuperset(map(type, items)):
+        return False
+    return all(is_spelled_alike(item) for item in items if type(item) not in SCALARS)

@@ -19,8 +19,9 @@ from ._calls import BuiltCall, build_call, check_attributes, check_field_names
 from ._cleaning import Cleaner, json_kind, json_safe
 from ._disk import Disk
 from ._errors import HomeError, InputRefused, KeledgerError, UsageError
-from ._home import Home
+from ._home import Home, remedy
 from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
+from ._json import SCALARS
 from ._library import LibraryCall
 from ._line import NewEvent
 from ._spool import Spool
@@ -275,12 +276,18 @@ class Ledger:
 
     def _append_adopting(self, events: Sequence[NewEvent]) -> None:
         """Append after the book is adopted that prices the events, where that is due."""
-        if self._book is not None and self._adoption is None and not self._disk.exists(self._book_path):
+        if self._book is not None and self._adoption is None and not self._has_book():
             self._adoption = plan_adoption(self._store, None)  # the home was removed meanwhile
         if self._adoption is not None:
             adopt(self.home, self._appender, self._adoption, self._attributes.os_user)
             self._adoption = None
         self._appender.append(events)
+
+    def _has_book(self) -> bool:
+        try:
+            return self._disk.exists(self._book_path)
+        except OSError as error:
+            raise HomeError(f"cannot look at {self._book_path}: {error.strerror}; {remedy(error)}") from error
 
     def _current_book(self) -> Book:
         """The home's book, looked up again when another process may have adopted one.
@@ -306,14 +313,10 @@ class Ledger:
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields as JSON values.  Raises InputRefused that names the field."""
-    plain = {}
-    for name, value in fields.items():
-        kind = type(value)
-        if kind is str or kind is int:
-            plain[name] = value
-            continue
+    plain = dict(fields)
+    for name in [name for name, value in fields.items() if type(value) not in SCALARS]:
         try:
-            plain[name] = json_safe(value, strict=True)
+            plain[name] = json_safe(fields[name], strict=True)
         except InputRefused as error:
             raise InputRefused(f"{name}: {error}") from None
     return plain

@@ -14,7 +14,7 @@ from ._home import Home, WriterIdentity
 from ._identity import new_id
 from ._line import ZERO_HASH, NewEvent
 from ._reader import scan_journal
-from ._segment import read_end, read_head
+from ._segment import read_end
 
 READER_MIN = "0.1.0"
 """The oldest release that reads what this one writes."""
@@ -65,29 +65,20 @@ EMPTY_SEALS_MAX = 64
 
 
 def seals_after(paths: Sequence[Path], last: Last | None, number: int) -> list[dict[str, Any]]:
-    """Seals for the segments below *number* that no later one has sealed: that of *last* at its length, others at 0."""
-    sealed: set[str] = set()
-    for path in paths:
-        if last is None or path.name > last.file:
-            break  # a first line above the last valid line is none: what it seals is not sealed
-        head = read_head(path)
-        sealed.update(head.seals if head is not None else ())
-    unsealed = [path for path in paths if path.name not in sealed]
-    empty = [path for path in unsealed if last is None or path.name != last.file]
-    held = [path for path in unsealed if path not in empty]
-    without_events = [seal(path, 0) for path in empty] + _seals_of_lost(paths, sealed, number)
-    without_events.sort(key=lambda one: str(one["file"]))
-    return [
-        *[seal(path, last.length_bytes if last is not None else 0) for path in held],
-        *without_events[-EMPTY_SEALS_MAX:],
-    ]
+    """Seals for the segments below *number* that no later one has sealed: that of *last* at its length, others at 0.
 
-
-def _seals_of_lost(paths: Sequence[Path], sealed: set[str], number: int) -> list[dict[str, Any]]:
-    """Seals for segments that are missing and that no head has sealed: made, never synced, and lost with the power."""
-    known = sealed.union(path.name for path in paths)
-    names = [f"{lower:08d}.jsonl" for lower in range(max(1, number - EMPTY_SEALS_MAX), number)]
-    return [{"file": name, "length_bytes": 0, "residue_bytes": 0} for name in names if name not in known]
+    Above the file of *last* there is no valid line, so what a first line there seals is not sealed.  What stands below
+    it was sealed when that file was begun; where its first line is damaged now, they must not be sealed again at 0.
+    """
+    by_number = {int(path.stem): path for path in paths}
+    seals = [seal(path, last.length_bytes) for path in paths if last is not None and path.name == last.file]
+    first = int(last.file[:8]) + 1 if last is not None else 1
+    for lower in range(max(first, number - EMPTY_SEALS_MAX), number):
+        if lower in by_number:
+            seals.append(seal(by_number[lower], 0))
+        else:  # made, never synced, and lost with the power
+            seals.append({"file": f"{lower:08d}.jsonl", "length_bytes": 0, "residue_bytes": 0})
+    return seals
 
 
 def find_last(home: Home, writer: str) -> Last | None:

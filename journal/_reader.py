@@ -19,7 +19,7 @@ import keledger
 
 from ._disk import Disk
 from ._errors import HomeError
-from ._home import Home
+from ._home import Home, read_writer
 from ._line import ZERO_HASH
 from ._segment import Finding, SegmentHead, SegmentScan, iter_lines, read_head, scan_segment
 
@@ -124,7 +124,7 @@ class _WriterScan:
         if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:
             self.scan.rewound = True
             return
-        self._gaps(paths, heads, seals, since)
+        self._gaps(paths, seals, since)
         self._releases(paths, heads)
         numbers = [
             number
@@ -134,10 +134,10 @@ class _WriterScan:
         position, previous = since, bytes.fromhex(since.hash) if since else ZERO_HASH
         for number in numbers:
             sealed_length = seals.get(number)
-            if sealed_length is None and number != numbers[-1]:
+            if sealed_length is None and any(heads[above] is not None for above in numbers if above > number):
                 if heads[number] is None:
                     sealed_length = 0
-                elif any(heads[above] is not None for above in numbers if above > number):
+                else:
                     self._note(
                         "seal_missing",
                         paths[number],
@@ -212,30 +212,38 @@ class _WriterScan:
             lines=found.line_number,
         )
 
-    def _gaps(
-        self,
-        paths: Mapping[int, Path],
-        heads: Mapping[int, SegmentHead | None],
-        seals: Mapping[int, int],
-        since: Position | None,
-    ) -> None:
-        """Tell of files that are missing.
+    def _gaps(self, paths: Mapping[int, Path], seals: Mapping[int, int], since: Position | None) -> None:
+        """Tell of files that are missing, neighbours at once.
 
-        One whose name was lost in a power cut before it was synced held no event: no head above knows of it, or the
-        head that came next says so.
+        One whose name was lost in a power cut before it was synced held no event; the head that came next says so.
         """
-        first = since.segment if since else 1
-        newest_head = max((number for number, head in heads.items() if head is not None), default=0)
-        for number in range(first, max(paths, default=0)):
-            if number not in paths:
-                path = self.home.journal / self.writer / f"{number:08d}.jsonl"
-                held = seals[number] > 0 if number in seals else number < newest_head
-                if path.with_name(f"{path.name}.zst").exists():
-                    self._note("segment_packed", path, "it is packed as .zst, which this release cannot read")
-                elif held:
-                    self._note("segment_missing", path, "the file is missing")
-                else:
-                    self._note("segment_missing", path, "the file is missing; it held no events", damage=False)
+        folder = self.home.journal / self.writer
+        verdicts = {number: "empty" for number, length in seals.items() if length == 0}
+        verdicts |= {
+            int(path.name[:8]): "packed" for path in folder.glob("[0-9]*.jsonl.zst") if path.name[:8].isdigit()
+        }
+        below = since.segment - 1 if since else 0
+        for number in sorted(paths):
+            start = below + 1
+            for told in sorted(told for told in verdicts if below < told < number):
+                self._gap(folder, start, told - 1, "lost")
+                self._gap(folder, told, told, verdicts[told])
+                start = told + 1
+            self._gap(folder, start, number - 1, "lost")
+            below = max(below, number)
+
+    def _gap(self, folder: Path, first: int, last: int, verdict: str) -> None:
+        if first > last:
+            return
+        path = folder / f"{first:08d}.jsonl"
+        what = "the file is" if first == last else f"the files from here to {last:08d}.jsonl are"
+        if verdict == "packed":
+            self._note("segment_packed", path, f"{what} packed as .zst, which this release cannot read")
+        elif verdict == "lost":
+            self._note("segment_missing", path, f"{what} missing")
+        else:
+            text = f"{what} missing; the segment above says that nothing of it was an event"
+            self._note("segment_missing", path, text, damage=False)
 
     def _is_foreign(self, path: Path, head: SegmentHead | None) -> bool:
         """Whether a segment is another writer's: its lines count where they belong, and nowhere else."""
@@ -306,10 +314,19 @@ class _WriterScan:
             length = path.stat().st_size - again.torn_at
             message = (
                 f"{path} has {length} bytes after its last whole line (byte {again.torn_at}): they are no event; "
-                "the next append seals them off"
+                f"{self._end_of_tail()}"
             )
             line = (again.line_number or lines) + 1
             self.scan.findings.append(Finding("tail_torn", str(path), message, line, again.torn_at))
+
+    def _end_of_tail(self) -> str:
+        try:
+            own = read_writer(self.home)
+        except HomeError:
+            own = None
+        if own is not None and own.writer == self.writer:
+            return "the next append seals them off"
+        return "nothing appends to this writer here, so they stay"
 
     def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
         self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))

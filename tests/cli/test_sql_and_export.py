@@ -253,3 +253,20 @@ def test_json_is_shown_as_it_is_or_as_its_text() -> None:
     )
     (row,) = keledger("sql", statement).json["rows"]
     assert row == {"large": '{"a":1e400}', "long": "12345678901234567890123", "plain": {"a": 1.5}}
+
+
+@pytest.mark.parametrize("place", ["journal/00000001.jsonl", "lock", "new.csv"])
+def test_export_into_a_home_is_refused(used: Home, place: str) -> None:
+    before = truth(used)
+    outcome = keledger("export", "-o", str(used.path / place), "--force")
+    assert outcome.status == 2
+    assert "is in the home" in outcome.complaint
+    assert truth(used) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to an address space")
+def test_memory_that_duckdb_does_not_count_is_bounded_as_well(used: Home) -> None:
+    statement = "SELECT repeat('x', 100000000) AS text FROM range(100)"
+    outcome = keledger_process("--home", str(used.path), "sql", statement)
+    assert outcome.status == 1
+    assert "needs more memory" in outcome.complaint

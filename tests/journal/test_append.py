@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from keledger.journal import AppendRefused, Home, HomeError, scan_journal, verify
+from keledger.journal import AppendRefused, Home, HomeError, Ledger, scan_journal, verify
 from keledger.journal import _limits as limits
 from keledger.journal._home import machine_id
 from keledger.journal._writer import Appender
 
-from .support import events, newest_segment, note
+from .support import call, calls, events, newest_segment, note
 
 
 def test_events_stand_in_order_without_gaps(home: Home) -> None:
@@ -311,3 +311,32 @@ def test_a_child_that_leaves_the_lock_behind_leaves_it_to_its_parent(
         with pytest.raises(AppendRefused, match="has held"):
             Appender(home).append([note()])
         parent.append_locked([note("mine")])
+
+
+def test_a_writer_whose_folder_is_gone_is_not_begun_again(home: Home, tmp_path: Path) -> None:
+    with Ledger.open(home.path) as ledger:
+        ledger.record(**call(id="kept"))
+        shutil.copytree(home.path, tmp_path / "backup")
+        shutil.rmtree(home.journal / home.writers()[0])
+    with Ledger.open(home.path) as ledger:
+        ledger.record(**call(id="later"))
+        ledger.merge(tmp_path / "backup")
+    assert len(calls(home)) == 2
+    assert not verify(home).damaged
+
+
+def test_a_file_far_above_the_others_costs_one_finding(home: Home) -> None:
+    Appender(home).append([note("one")])
+    (writer,) = home.writers()
+    (home.journal / writer / "99999998.jsonl").touch()
+    missing = [finding for finding in verify(home).findings if finding.kind == "segment_missing"]
+    assert len(missing) == 1
+    assert "00000002.jsonl: the files from here to 99999997.jsonl are missing" in missing[0].message
+    assert missing[0].damage
+
+
+def test_what_is_no_folder_is_no_writer(home: Home) -> None:
+    Appender(home).append([note("one")])
+    (home.journal / "0123456789abcdef").touch()
+    assert len(events(home)) == 2
+    Appender(home).append([note("two")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,19 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 @given(st.integers(min_value=0, max_value=253402300799_999999))
 def test_times_come_back_exactly(instant_us: int) -> None:
     assert parse_time(format_time(instant_us)) == instant_us
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES, max_size=6))
+def test_the_fingerprint_is_that_of_the_standard_library(fields: dict[str, Any]) -> None:
+    text = json.dumps(
+        {"fields": fields, "type": "call.completed"}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    expected = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    assert input_sha256("call.completed", fields) == expected

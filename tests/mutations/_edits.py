@@ -1,0 +1,277 @@
+"""The table of mutations: what is removed, in the words of the source, and the tests that are asked first.
+
+Each *old* text stands exactly once in its file; where the source changes, the script says so and this table is
+changed with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Edit(NamedTuple):
+    """One thing that keeps a promise, and the source without it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    first: str
+    """The test file that is most likely to turn red."""
+
+
+PROMISE_1 = "tests/promises/test_01_returned_is_durable.py"
+PROMISE_2 = "tests/promises/test_02_whole_or_absent.py"
+PROMISE_3 = "tests/promises/test_03_three_outcomes.py"
+PROMISE_5 = "tests/promises/test_05_nothing_is_rewritten.py"
+PROMISE_6 = "tests/promises/test_06_a_fault_stays_where_it_is.py"
+PROMISE_7 = "tests/promises/test_07_tampering_shows.py"
+PROMISE_8 = "tests/promises/test_08_the_journal_is_enough.py"
+PROMISE_10 = "tests/promises/test_10_the_users_call_is_not_broken.py"
+VERIFYING = "tests/journal/test_verify.py"
+SIMULATOR = "tests/promises/test_simulator.py"
+COUNTING = "tests/projections/test_counting.py"
+MERGING = "tests/journal/test_merge.py"
+APPENDING = "tests/journal/test_append.py"
+
+EDITS = (
+    Edit(
+        "the sync of a line",
+        "journal/_newest.py",
+        "            self._disk.sync(tail.descriptor)\n",
+        "            pass\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "the system call behind it",
+        "journal/_disk.py",
+        "            os.fdatasync(descriptor)\n",
+        "            pass\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the sync of a new segment's name",
+        "journal/_newest.py",
+        "            self._disk.sync_folder(folder)\n            if number == 1:",
+        "            if number == 1:",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of a segment's name whose maker died",
+        "journal/_newest.py",
+        "        self._sync_folder(path.parent)  # whoever",
+        "        # whoever",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of the names of a new home",
+        "journal/_disk.py",
+        "            os.fsync(parent)\n",
+        "            pass\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of names that a dead process made",
+        "journal/_newest.py",
+        "                self._sync_folder(self._home.journal)\n                self._sync_folder(self._home.path)\n",
+        "                pass\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of a dead process's lines before they are built upon",
+        "journal/_newest.py",
+        "            reason = self._sync_before_sealing(tail.descriptor, reason)\n",
+        "            pass\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of a price file before it gets its name",
+        "journal/_disk.py",
+        "                view = view[disk.write(descriptor, view) :]\n            disk.sync(descriptor)\n",
+        "                view = view[disk.write(descriptor, view) :]\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "price files before the event that names them",
+        "journal/_adopting.py",
+        "        try:\n            for sha256, content in adoption.files.items():\n",
+        "        appender.append_locked([_adopted_event(adoption.manifest, actor)])\n"
+        "        try:\n            for sha256, content in adoption.files.items():\n",
+        PROMISE_1,
+    ),
+    Edit(
+        "the sync of the names in prices/",
+        "journal/_adopting.py",
+        "            sync_prices(home, appender.disk)\n        except",
+        "        except",
+        PROMISE_1,
+    ),
+    Edit(
+        "the exclusive create",
+        "journal/_disk.py",
+        "os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW",
+        "os.O_CREAT | os.O_NOFOLLOW",
+        PROMISE_5,
+    ),
+    Edit(
+        "the refusal of a link in the lock's place",
+        "journal/_disk.py",
+        "flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
+        "flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK",
+        PROMISE_6,
+    ),
+    Edit(
+        "the check of an open appender's tail",
+        "journal/_newest.py",
+        '            self.open_next("unclean_tail")\n',
+        "            tail.end = status.st_size\n",
+        PROMISE_2,
+    ),
+    Edit(
+        "the check of the tail where a segment is opened",
+        "journal/_segment.py",
+        "    return CleanEnd(window[cut:], digest, size) if digest is not None else None\n",
+        "    return CleanEnd(window[cut:] if digest else window[:cut], digest or previous, size)\n",
+        PROMISE_2,
+    ),
+    Edit(
+        "the next segment after a failure",
+        "journal/_writer.py",
+        "            return self._write_again(events, failed)\n",
+        "            del failed\n            return self._write(events)\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the rule that no sync is retried",
+        "journal/_newest.py",
+        '        except OSError as error:\n            raise WriteFailed("sync_failed", error, True) from error\n',
+        "        except OSError:\n            self._disk.sync(tail.descriptor)\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the memory of a file whose sync failed",
+        "journal/_newest.py",
+        "        return left is not None and left.path == newest and",
+        "        return left is None and",
+        PROMISE_6,
+    ),
+    Edit(
+        "the segment behind one whose first line was not synced",
+        "journal/_newest.py",
+        "        except _NotSynced as failed:\n",
+        "        except _NotSynced as failed:\n            raise\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the count of what a write took",
+        "journal/_newest.py",
+        "        if written != len(data):\n",
+        "        if written < 0:\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the outcome unknown",
+        "journal/_writer.py",
+        "            if failed.whole_lines:\n",
+        "            if failed.whole_lines is None:\n",
+        PROMISE_3,
+    ),
+    Edit(
+        "the chain check",
+        "journal/_line.py",
+        "digest.hex().encode():\n        return digest\n    return None\n",
+        "digest.hex().encode():\n        pass\n    return digest\n",
+        PROMISE_7,
+    ),
+    Edit(
+        "the check of seq",
+        "journal/_verify_segment.py",
+        "self.seq is not None and seq != self.seq + 1:",
+        "self.seq is not None and seq < 0:",
+        VERIFYING,
+    ),
+    Edit(
+        "the seal",
+        "journal/_segment.py",
+        "            if length is not None and offset + len(line) > length:\n",
+        "            if length is not None and offset + len(line) < 0:\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the rebuild of a cache that took bytes later sealed off",
+        "journal/_reader.py",
+        "        if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:\n",
+        "        if since is not None and seals.get(since.segment, since.offset_bytes) < 0:\n",
+        SIMULATOR,
+    ),
+    Edit(
+        "the lock",
+        "journal/_disk.py",
+        "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        APPENDING,
+    ),
+    Edit(
+        "the bound of the wait for the lock",
+        "journal/_disk.py",
+        "        return taken.acquire(timeout=wait_s)\n",
+        "        return taken.acquire()\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the dropping of a lock that was inherited by a fork",
+        "journal/_lock.py",
+        "        if os.getpid() == self._pid:\n",
+        "        if self._pid:\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the dedupe",
+        "projections/uncounted.sql",
+        "    WHERE place > 1\n),\nvoid_placed",
+        "    WHERE place > 1 AND input_sha256 <> first_sha256\n),\nvoid_placed",
+        COUNTING,
+    ),
+    Edit(
+        "the input's hash in what one event is",
+        "projections/uncounted.sql",
+        "        CASE WHEN input_sha256 = first_sha256 THEN 'copy' ELSE 'conflict' END AS reason\n",
+        "        'copy' AS reason\n",
+        COUNTING,
+    ),
+    Edit(
+        "the naming of conflicts",
+        "journal/_verify_conflicts.py",
+        "if len(given) > 1]",
+        "if len(given) > 2]",
+        VERIFYING,
+    ),
+    Edit(
+        "the refusal to merge a writer that went two ways",
+        "journal/_merge.py",
+        "        if left[0] == right[0] and left[1] != right[1]:\n",
+        "        if left[0] == right[0] and left[1] == b'':\n",
+        MERGING,
+    ),
+    Edit(
+        "ticks above what was merged",
+        "journal/_newest.py",
+        "        self.tail.tick = max(self.tail.tick, highest_tick(self._home))\n",
+        "        pass\n",
+        MERGING,
+    ),
+    Edit(
+        "prices/ never renamed in",
+        "journal/_adopting.py",
+        '    draft = home.path / "price-draft"\n',
+        '    draft = home.prices / "price-draft"\n',
+        PROMISE_5,
+    ),
+    Edit(
+        "the spool",
+        "journal/_ledger.py",
+        "must not go down with it\n            self._spool.keep(begin, end)\n",
+        "must not go down with it\n",
+        PROMISE_10,
+    ),
+)

@@ -1,0 +1,24 @@
+"""What the tests of several promises stand on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from keledger.journal import _limits as limits
+
+from .support import SMALL_SEGMENT_BYTES, ignore
+
+
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments that rotate within :func:`tests.promises.support.append_script`."""
+    monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", SMALL_SEGMENT_BYTES)
+
+
+@pytest.fixture
+def quick_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs that wait for no disk, for tests that cut no power: a sync is still called, counted and made to fail."""
+    monkeypatch.setattr(os, "fsync", ignore)
+    monkeypatch.setattr(os, "fdatasync", ignore)

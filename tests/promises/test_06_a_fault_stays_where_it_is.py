@@ -1,0 +1,556 @@
+"""Promise 6: after a fault the next segment is opened under the lock, no sync is retried, and nothing old is harmed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keledger.journal import AppendRefused, AppendUnknown, Home, HomeError, KeledgerError, Ledger, verify
+from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
+from keledger.journal._writer import Appender
+from tests.journal.support import call, calls, events, newest_segment, note, tree_bytes
+from tests.journal.test_spool import BEGIN, END
+
+from .power import Machine
+from .support import (
+    FAILURES,
+    Fault,
+    RecordingDisk,
+    ShortWrites,
+    Step,
+    Tell,
+    append_once,
+    append_script,
+    counted_ids,
+    failing,
+    in_child,
+    script_events,
+    started_child,
+)
+
+CODES = [pytest.param(code, id=errno.errorcode[code]) for code in FAILURES]
+
+
+class RecordedFaults(RecordingDisk):
+    """A disk that writes down what is done, on which one call of a name fails; a short write is one, too."""
+
+    def __init__(self, name: str, at: int, fault: Fault | None) -> None:
+        super().__init__()
+        self.name, self.at, self.fault = name, at, fault
+        self.failed_at: int | None = None
+
+    def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Let the fault happen within the record."""
+        if name != self.name:
+            return super().around(name, call, *arguments)
+        self.at -= 1
+        if self.at != 0:
+            return super().around(name, call, *arguments)
+        self.failed_at = len(self.trace)
+        return super().around(name, self._failing(call), *arguments)
+
+    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def fail(*arguments: Any) -> Any:
+            if self.fault is None:
+                return call(arguments[0], arguments[1][:100])
+            return self.fault(self.name)
+
+        return fail
+
+
+FAULTS = [
+    pytest.param("write", None, id="a short write"),
+    *(pytest.param("write", code, id=f"write {errno.errorcode[code]}") for code in FAILURES),
+    *(pytest.param("sync", code, id=f"sync {errno.errorcode[code]}") for code in FAILURES),
+]
+
+
+@pytest.mark.usefixtures("quick_syncs")
+@pytest.mark.parametrize(("name", "code"), FAULTS)
+def test_the_next_segment_is_synced_before_the_lock_is_let_go(tmp_path: Path, name: str, code: int | None) -> None:
+    """The first write and the first sync are those of writer.json and of the first segment's first line."""
+    for at in (3, 4, 7):
+        home = Home.at(tmp_path / f"home-{at}")
+        disk = RecordedFaults(name, at, failing(code) if code is not None else None)
+        append_script(home, disk)
+        assert disk.failed_at is not None
+        left = disk.path_at(disk.failed_at)
+        behind = disk.trace[disk.failed_at + 1 :]
+        path = left.with_name(f"{int(left.stem) + 1:08d}.jsonl")
+        until_unlock = behind[: next(index for index, step in enumerate(behind) if step.call == "unlock")]
+        done = [(step.call, step.path) for step in until_unlock]
+        wanted = [("create_exclusive", path), ("write", path), ("sync", path), ("sync_folder", path.parent)]
+        places = [done.index(step) for step in wanted]
+        assert places == sorted(places)
+        assert untouched(behind, left)
+        assert len(counted_ids(home)) == 6
+        assert not verify(home).damaged
+
+
+def untouched(steps: list[Step], path: Path) -> bool:
+    """Whether a file is neither written nor synced in these steps."""
+    return not any(step.path == path and step.call in ("write", "sync", "open_append") for step in steps)
+
+
+@pytest.mark.usefixtures("small_segments", "quick_syncs")
+def test_a_failed_sync_is_never_retried(tmp_path: Path) -> None:
+    """Wherever in the script a sync fails, the file that it was for is left for good, by other processes too.
+
+    The kernel has told one process only; another must not even find the file as the newest one.
+    """
+    syncs = RecordingDisk()
+    append_script(Home.at(tmp_path / "counted"), syncs)
+    for at in range(2, len(syncs.steps("sync")) + 1):  # the first is that of writer.json, written anew by its name
+        home = Home.at(tmp_path / f"home-{at}")
+        disk, other = RecordedFaults("sync", at, failing(errno.EIO)), RecordingDisk()
+        appender = Appender(home, disk=disk)
+        done = []
+        for event in script_events():
+            with contextlib.suppress(AppendRefused, AppendUnknown):
+                appender.append([event])
+                done.append(event.id)
+            if disk.failed_at is not None and not other.trace:
+                append_script(home, other, done.append)
+        appender.close()
+        assert disk.failed_at is not None
+        left = disk.path_at(disk.failed_at)
+        assert untouched(disk.trace[disk.failed_at + 1 :], left), at
+        assert untouched(other.trace, left), at
+        assert set(done) <= set(counted_ids(home))
+        assert not verify(home).damaged
+
+
+def test_what_was_written_before_a_failed_sync_is_sealed_off(home: Home) -> None:
+    Appender(home).append([note("first")])
+    event = note("second")
+    disk = RecordedFaults("sync", 1, failing(errno.EIO))
+    Appender(home, disk=disk).append([event])
+    found = [item for item in events(home) if item["id"] == event.id]
+    assert len(found) == 1
+    assert events(home)[2]["data"]["reason"] == "sync_failed"
+    assert [finding.kind for finding in verify(home).findings] == ["residue_sealed"]
+
+
+class Dying(RecordingDisk):
+    """A disk on which, while it is ``dead``, syncs fail and no file can be made."""
+
+    dead = False
+
+    def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Fail as a disk does that is going."""
+        if self.dead and name in ("sync", "create_exclusive"):
+            return super().around(name, failing(errno.EIO), name)
+        return super().around(name, call, *arguments)
+
+
+def test_a_file_whose_sync_failed_is_left_for_good(home: Home) -> None:
+    """Also where the next segment could not be opened at once: a later sync of that file would tell a lie."""
+    disk = Dying()
+    appender = Appender(home, disk=disk)
+    appender.append([note("first")])
+    disk.dead = True
+    unknown = note("second")
+    with pytest.raises(AppendUnknown):
+        appender.append([unknown])
+    disk.dead = False
+    left, start = newest_segment(home), len(disk.trace)
+    appender.append([unknown, note("third")])
+    assert untouched(disk.trace[start:], left)
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "second", "third"]
+    assert not verify(home).damaged
+
+
+def test_a_segment_whose_first_line_was_not_synced_is_continued_by_nobody(home: Home) -> None:
+    """Another process would find the line whole: so the next segment is there before it can look."""
+    disk = RecordedFaults("sync", 2, failing(errno.EIO))  # the first is that of writer.json
+    with contextlib.suppress(AppendRefused):
+        Appender(home, disk=disk).append([note("first")])
+    left = disk.path_at(disk.failed_at or 0)
+    size = left.stat().st_size
+    Appender(home).append([note("by another one")])
+    assert left.stat().st_size == size
+    assert events(home)[-1]["data"] == {"text": "by another one"}
+    assert not verify(home).damaged
+
+
+@pytest.mark.parametrize("extra", range(-2, 3))
+def test_what_follows_a_lost_page_is_not_lost_with_it(tmp_path: Path, extra: int) -> None:
+    """The unknown line ends about where a page does: the pages of a failed sync stay lost after later ones."""
+    folder = tmp_path / "machine"
+    folder.mkdir(mode=0o700)
+    machine, home = Machine(folder), Home.at(folder / "home")
+    with machine.running():
+        appender = Appender(home)
+        appender.append([note("first")])
+        room = 3 * 4096 - newest_segment(home).stat().st_size - len(_line_of(home)) + len("first")
+    with machine.running(3, failing(errno.EIO)), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Disk, "create_exclusive", lambda *_: failing(errno.EIO)("create_exclusive"))
+        with pytest.raises(AppendUnknown):
+            appender.append([note("x" * (room + extra))])
+    assert machine.calls[:3] == ["flock", "write", "fdatasync"]
+    acknowledged = note("after")
+    with machine.running():
+        appender.append([acknowledged])
+    machine.cut_power(tmp_path / "cut")
+    assert acknowledged.id in counted_ids(Home.at(tmp_path / "cut" / "home"))
+
+
+def _line_of(home: Home) -> bytes:
+    return newest_segment(home).read_bytes().splitlines(keepends=True)[-1]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 76, 200, -1])
+def test_a_short_write_moves_on_to_the_next_segment(home: Home, keep: int) -> None:
+    Appender(home).append([note("first")])
+    first = newest_segment(home)
+    appender = Appender(home, disk=ShortWrites(1, keep))
+    appender.append([note("second")])
+    appender.append([note("third")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "second", "third"]
+    assert events(home)[2]["data"]["reason"] == "write_failed"
+    assert first != newest_segment(home)
+    assert not verify(home).damaged
+
+
+class Full(RecordingDisk):
+    """A disk without room, while it is ``full``: files can be made, but hold nothing."""
+
+    full = False
+
+    def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Refuse every byte."""
+        if self.full and name == "write":
+            return super().around(name, failing(errno.ENOSPC), name)
+        return super().around(name, call, *arguments)
+
+
+def test_a_full_disk_refuses_and_harms_nothing(home: Home) -> None:
+    disk = Full()
+    appender = Appender(home, disk=disk)
+    appender.append([note("first")])
+    (first,) = home.segments(home.writers()[0])
+    before = first.read_bytes()
+    disk.full = True
+    for _ in range(20):
+        with pytest.raises(AppendRefused, match="make room"):
+            appender.append([note("refused")])
+    assert first.read_bytes() == before
+    assert [event["data"].get("text") for event in events(home)] == [None, "first"]
+    assert len(home.segments(home.writers()[0])) < 5  # a disk that is full is not filled with empty files
+    disk.full = False
+    appender.append([note("again")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "again"]
+    assert not verify(home).damaged
+
+
+def test_a_damaged_head_does_not_cost_the_lines_below_it(home: Home) -> None:
+    Appender(home).append([note("one"), note("two")])
+    path = newest_segment(home)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:40] + b"?" + whole[41:])
+    assert [event["data"]["text"] for event in events(home)] == ["one", "two"]
+    Appender(home).append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == ["one", "two", None, "after"]
+    assert verify(home).damaged
+
+
+@pytest.mark.usefixtures("small_segments", "quick_syncs")
+def test_other_appenders_go_on_beside_one_whose_disk_fails(home: Home) -> None:
+    """Three appenders, one of them with a dying disk: the others never notice, and nothing of theirs is harmed."""
+    disk = Dying()
+    bad, good, better = Appender(home, disk=disk), Appender(home), Appender(home)
+    acknowledged = []
+    for number in range(12):
+        disk.dead = number % 3 == 1
+        for appender in (good, bad, better):
+            event = note(f"{number}" + "x" * 200)
+            try:
+                appender.append([event])
+            except (AppendUnknown, AppendRefused):
+                assert appender is bad
+                appender.append([event]) if not disk.dead else None
+            else:
+                acknowledged.append(event.id)
+    assert set(acknowledged) <= set(counted_ids(home))
+    assert not verify(home).damaged
+
+
+# The lock.
+
+
+def test_a_stopped_holder_of_the_lock_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process that is stopped with the lock in its hand; it goes on as if nothing had been."""
+    assert limits.LOCK_WAIT_S == 5.0
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    Appender(home).append([note("before")])
+
+    def hold(tell: Tell) -> None:
+        appender = Appender(home)
+        with appender.locked():
+            tell("held")
+            signal.sigwait({signal.SIGUSR1})
+            appender.append_locked([note("holder")])
+        tell("let go")
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        with started_child(hold) as child:
+            assert child.wait_for_line() == "held"
+            child.send(signal.SIGSTOP)
+            waiting = Appender(home)
+            for _ in range(2):
+                with pytest.raises(AppendRefused, match="another process has held"):
+                    waiting.append([note("refused")])
+            child.send(signal.SIGUSR1)
+            child.send(signal.SIGCONT)
+            assert child.wait_for_line() == "let go"
+            waiting.append([note("after")])
+            assert child.ended().status == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "holder", "after"]
+
+
+def test_a_killed_holder_of_the_lock_holds_it_no_more(home: Home) -> None:
+    def hold(tell: Tell) -> None:
+        with Appender(home).locked():
+            tell("held")
+            signal.pause()
+
+    with started_child(hold) as child:
+        assert child.wait_for_line() == "held"
+        child.send(signal.SIGKILL)
+        Appender(home).append([note("after")])
+        assert child.ended().killed
+    assert len(counted_ids(home)) == 1
+
+
+def test_a_thread_that_is_stuck_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    appender = Appender(home)
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with appender.locked():
+            held.set()
+            let_go.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with pytest.raises(AppendRefused, match="a thread of this process has held"):
+        appender.append([note("refused")])
+    let_go.set()
+    thread.join()
+    appender.append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "after"]
+
+
+# Processes made from one that has the journal open.
+
+
+def append_in_process(path: Path, name: str) -> None:
+    """What a process of a pool does; at the top, so that it can be named in another interpreter."""
+    appender = Appender(Home.at(path))
+    for number in range(10):
+        appender.append([note(f"{name} {number}")])
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_processes_of_every_start_method_append_beside_each_other(home: Home, method: str) -> None:
+    appender = Appender(home)
+    appender.append([note("parent")])
+    context: Any = multiprocessing.get_context(method)
+    processes = [context.Process(target=append_in_process, args=(home.path, f"{n}")) for n in range(3)]
+    for process in processes:
+        process.start()
+    appender.append([note("parent")])
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(counted_ids(home)) == 32
+    assert verify(home).findings == []
+
+
+def test_a_child_forked_while_another_thread_appends_is_not_stuck(home: Home) -> None:
+    """The mutex is held by a thread that the child does not have, and the lock by its parent."""
+    appender = Appender(home)
+    appender.append([note("before")])
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with appender.locked():
+            held.set()
+            let_go.wait()
+            appender.append_locked([note("parent")])
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with started_child(lambda _: appender.append([note("child")])) as child:
+        let_go.set()
+        thread.join()
+        assert child.ended().status == 0
+    appender.append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent", "child", "after"]
+    assert verify(home).findings == []
+
+
+def test_a_child_forked_inside_the_lock_neither_has_it_nor_gives_it_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    appender = Appender(home)
+    appender.append([note("before")])
+
+    def leave_and_append(tell: Tell) -> None:
+        with pytest.raises(AppendRefused, match="another process"):
+            Appender(home).append([note("child")])
+        appender.close()
+
+    with appender.locked():
+        assert in_child(leave_and_append).status == 0
+        with pytest.raises(AppendRefused, match="another process"):
+            Appender(home).append([note("other")])
+        appender.append_locked([note("parent")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent"]
+
+
+# What is not what it should be, in each place.
+
+KINDS = ("fifo", "link", "folder", "file", "owner", "mode")
+
+
+def places(home: Home) -> dict[str, Path]:
+    """The places of a home that has one call, by name."""
+    writer = home.journal / home.writers()[0]
+    return {
+        "home": home.path,
+        "lock": home.lock,
+        "writer.json": home.path / "writer.json",
+        "journal": home.journal,
+        "writer": writer,
+        "segment": writer / "00000001.jsonl",
+        "next segment": writer / "00000002.jsonl",
+        "prices": home.prices,
+        "price": min(home.prices.iterdir()),
+        "spool": home.spool,
+        "spooled": home.spool / f"{BEGIN['id']}.json",
+    }
+
+
+REFUSED = {
+    "home": {"fifo", "link", "file", "owner", "mode"},
+    "lock": {"fifo", "link", "folder", "owner"},
+    "writer.json": {"fifo", "folder", "file"},
+    "journal": {"fifo", "file"},
+    "writer": {"fifo", "file"},
+    "segment": {"fifo", "link", "folder", "owner"},
+    "next segment": {"owner"},
+    "prices": {"fifo", "folder", "file"},
+    "price": {"fifo", "folder", "file"},
+    "spool": set(),
+    "spooled": set(),
+}
+"""Where a call cannot be recorded.  Links and modes inside of the home are its owner's own doing: nobody else can get
+there.  A spool that is not as it should be is left alone."""
+
+
+def put(kind: str, path: Path, aside: Path) -> None:
+    """Let something else stand in a place; what stood there is moved aside, or changes its owner or mode."""
+    if os.path.lexists(path):
+        path.rename(aside)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.parent.chmod(0o700)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(aside)
+    elif kind == "folder":
+        path.mkdir(mode=0o700)
+    elif kind == "file" or not aside.exists():
+        path.touch(mode=0o600)
+    else:
+        aside.rename(path)
+    if kind == "owner":
+        os.chown(path, 65534, 65534)
+    elif kind == "mode":
+        path.chmod(0o777)
+
+
+@pytest.mark.usefixtures("quick_syncs")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", REFUSED)
+def test_what_is_not_what_it_should_be_is_refused_or_harmless(
+    home: Home, tmp_path: Path, place: str, kind: str
+) -> None:
+    """It is never waited for, written through or replaced; a refusal says in one line what stands where."""
+    if kind == "owner" and os.geteuid() != 0:
+        pytest.skip("only root can give a file to somebody else")
+    with Ledger.open(home.path) as ledger:
+        ledger.record(**call())
+    path, aside = places(home)[place], tmp_path / "aside"
+    put(kind, path, aside)
+    before, stood = tree_bytes(tmp_path), os.lstat(path)
+
+    def try_it(tell: Tell) -> None:
+        signal.alarm(20)  # whoever waits for a FIFO is killed
+        problem = ""
+        try:
+            with Ledger.open(home.path) as ledger:
+                ledger.record(**call())
+        except KeledgerError as error:
+            problem = str(error)
+        assert not problem or (str(home.path) in problem and "\n" not in problem)
+        tell("refused" if problem else "recorded")
+        for look in (verify, calls):
+            with contextlib.suppress(HomeError):
+                look(home)
+
+    ended = in_child(try_it)
+    assert ended.status == 0
+    assert ended.told == ["refused" if kind in REFUSED[place] else "recorded"]
+    found = os.lstat(path)
+    assert (found.st_ino, found.st_mode, found.st_uid) == (stood.st_ino, stood.st_mode, stood.st_uid)
+    after = tree_bytes(tmp_path)
+    kept = {name for name in before if "journal" in name or "prices" in name or name.startswith("aside")}
+    assert all(after[name].startswith(before[name]) for name in kept)
+    if ended.told == ["refused"]:
+        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "file", "link"])
+def test_a_call_that_is_finished_is_kept_beside_a_home_that_is_not_one(home: Home, tmp_path: Path, kind: str) -> None:
+    """A watched call is not refused: it waits in the spool until the home is what it should be."""
+    ledger, spool = Ledger.open(home.path), home.spool
+    put(kind, home.path, tmp_path / "aside")
+    if kind == "folder":
+        (home.path / "letter.txt").touch()
+        home.path.chmod(0o755)
+    assert not ledger.record_hook(BEGIN, END).journaled
+    assert [path.stem for path in spool.iterdir()] == [BEGIN["id"]]
+    ledger.close()
+
+
+@pytest.mark.usefixtures("small_segments", "quick_syncs")
+@pytest.mark.parametrize("code", CODES)
+def test_what_was_acknowledged_before_a_fault_keeps_its_place(home: Home, code: int) -> None:
+    """Seq, tick, time and hash of every earlier event: a fault adds a segment, and changes nothing before it."""
+    append_script(home)
+    before = events(home)
+    for name in ("write", "sync", "create_exclusive", "sync_folder", "status", "lock"):
+        append_once(home, RecordedFaults(name, 1, failing(code)), script_events())
+        now = events(home)
+        assert now[: len(before)] == before
+        before = now

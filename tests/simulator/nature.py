@@ -1,0 +1,95 @@
+"""The world's own time, randomness and limits, put in place of the real ones while it lasts."""
+
+from __future__ import annotations
+
+import _thread
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from keledger.journal import (
+    _attributes,
+    _disk,
+    _home,
+    _identity,
+    _ledger,
+    _library,
+    _merge,
+    _reader,
+    _spool,
+    _tail,
+    _time,
+)
+from keledger.journal import _limits as limits
+from keledger.journal.prices import _shipped
+
+from .kernel import FileControl, Kernel
+
+_BEGINNING_NS = 1_795_000_000 * 10**9
+"""A day in November 2026."""
+
+_OPERATING_SYSTEM = (_attributes, _disk, _home, _identity, _ledger, _library, _merge, _spool)
+"""The modules of the write side that use ``os``; each of them must come through the kernel."""
+
+
+class Clock:
+    """Stands in for ``time``: a clock that goes on by itself, jumps, or stands still."""
+
+    def __init__(self) -> None:
+        self.now_ns = _BEGINNING_NS
+        self.step_ns = 1_000_000
+
+    def time_ns(self) -> int:
+        """The wall clock."""
+        self.now_ns += self.step_ns
+        return self.now_ns
+
+    monotonic_ns = time_ns
+
+
+class _NoThreads:
+    """Stands in for ``_thread`` where a thread would wait for the lock: nobody who has it goes on meanwhile."""
+
+    allocate_lock = staticmethod(_thread.allocate_lock)
+
+    @staticmethod
+    def start_new_thread(function: Any, arguments: Any) -> None:
+        """The wait ends without the lock."""
+
+
+@contextmanager
+def simulated(
+    kernel: Kernel, clock: Clock, book: Path, *, segment_bytes_max: int, cache_at_once: bool
+) -> Iterator[None]:
+    """Put the kernel, the clock and the price book in *book* below the write side.  One world at a time."""
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(clock.now_ns / 10**9, tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _OPERATING_SYSTEM:
+            if hasattr(module, "os"):
+                patch.setattr(module, "os", kernel)
+        patch.setattr(_disk, "fcntl", FileControl(kernel))
+        patch.setattr(_disk, "_thread", _NoThreads)
+        patch.setattr(_merge, "shutil", kernel)
+        for module in (_time, _identity, _library):
+            patch.setattr(module, "time", clock)
+        patch.setattr(_tail, "datetime", Datetime)
+        patch.setattr(_shipped, "_FOLDER", book)
+        patch.setattr(_attributes, "os_user", lambda: "somebody")
+        patch.setattr(socket, "gethostname", lambda: "a-machine")
+        patch.setattr(_home, "machine_id", lambda: kernel.current and kernel.current.computer.identity)
+        patch.setattr(limits, "SEGMENT_BYTES_MAX", segment_bytes_max)
+        patch.setattr(limits, "LOCK_WAIT_S", 0.0)
+        patch.setattr(_reader, "_RECHECK_WAIT_S", 0.0)
+        if cache_at_once:
+            patch.setattr("keledger.journal._adoption._SAVE_EVERY_BYTES", -1)
+        yield
