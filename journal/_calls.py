@@ -126,7 +126,9 @@ def build_call(
         if given_text is not None:
             _put(data, name, clean.text(name, given_text))
     if not _WORD.fullmatch(data.get("error_type", "-")):
-        clean.drop("error_type", "error_type must be one word like RateLimitError: the text of an error is not journaled")
+        clean.drop(
+            "error_type", "error_type must be one word like RateLimitError: the text of an error is not journaled"
+        )
         del data["error_type"]
     _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
     _put(data, "http_status", http_status)

@@ -28,11 +28,17 @@ class Check:
     @property
     def sentence(self) -> str:
         """The message and what to do, in one line."""
-        return self.message if self.remedy is None else f"{self.message}: {self.remedy}"
+        return _readable(self.message if self.remedy is None else f"{self.message}: {self.remedy}")
 
     def as_json(self) -> dict[str, str | None]:
         """The check for a report."""
-        return {"name": self.name, "state": self.state, "message": self.message, "remedy": self.remedy}
+        remedy = None if self.remedy is None else _readable(self.remedy)
+        return {"name": self.name, "state": self.state, "message": _readable(self.message), "remedy": remedy}
+
+
+def _readable(text: str) -> str:
+    """Valid Unicode: names of files need not be UTF-8, and bytes of theirs that are not come as lone surrogates."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def ok(name: str, message: str) -> Check:

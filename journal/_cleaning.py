@@ -23,7 +23,7 @@ import orjson
 
 from . import _limits as limits
 from ._errors import InputRefused
-from ._json import is_flat, is_spelled_alike
+from ._json import is_spelled_alike
 from ._money import USD_PATTERN
 
 _TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -49,8 +49,6 @@ def json_safe(value: Any, *, strict: bool, depth: int = DEPTH_MAX) -> Any:
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
-    if kind is dict and depth and is_flat(value.values()) and all(type(key) is str for key in value):
-        return dict(value)
     if kind is float:
         return value if strict or math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -222,11 +220,30 @@ def json_kind(value: object) -> str:
 
 def compact_usage(raw: Mapping[str, Any]) -> str:
     """``usage_raw`` as it is journaled: compact JSON without long strings; its size and SHA-256 where it is large."""
-    encoded = _compact(_without_text(raw))
+    encoded = _compact(raw if _is_compact(raw) else _without_text(raw))
     if len(encoded) <= limits.RAW_USAGE_BYTES_MAX:
         return encoded.decode()
     digest = hashlib.sha256(encoded).hexdigest()
     return json.dumps({"size_bytes": len(encoded), "sha256": digest}, separators=(",", ":"))
+
+
+def _is_compact(raw: Mapping[str, Any]) -> bool:
+    """Whether a usage object holds nothing but counts, names and objects of such: most do, and are kept as they are."""
+    if type(raw) is not dict:
+        return False
+    for key, item in raw.items():
+        kind = type(item)
+        if type(key) is not str or not _is_plain_name(key):
+            return False
+        if kind is dict:
+            if not _is_compact(item):
+                return False
+        elif kind is str:
+            if len(item) > limits.RAW_STRING_CHARACTERS_MAX:
+                return False
+        elif kind is not int and item is not None and kind is not bool:
+            return False
+    return True
 
 
 def _compact(value: Any) -> bytes:

@@ -31,6 +31,8 @@ _FILES = frozenset(("lock", "writer.json", "merging", "identity.key", "config.to
 _FOLDERS = frozenset(("journal", "prices", "projections", "guard", "holds"))
 _PACKED_NAME = re.compile(r"\d{8}\.jsonl\.zst")
 _PRICE_NAME = re.compile(r"[0-9a-f]{64}")
+_DRAFT_NAME = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+"""What a file that ``write_new`` writes is called until it is whole; other names with a dot are not keledger's."""
 
 
 def check_home(home: Home) -> Iterator[Check]:
@@ -63,12 +65,9 @@ def check_files(home: Home) -> Iterator[Check]:
         for flaw in _flaws(home, path, status):
             found[flaw].append(path)
     told = [
-        problem("files", message.format(_named(found[flaw])), what_to_do.format(home=home.path))
-        for flaw, (message, what_to_do) in _PROBLEMS.items()
-        if found[flaw]
-    ] + [
-        note("files", message.format(_named(found[flaw])), what_to_do)
-        for flaw, (message, what_to_do) in _NOTES.items()
+        say("files", *_worded(words, found[flaw], home))
+        for say, flaws in ((problem, _PROBLEMS), (note, _NOTES))
+        for flaw, words in flaws.items()
         if found[flaw]
     ]
     noun = "file or folder" if count == 1 else "files and folders"
@@ -76,20 +75,30 @@ def check_files(home: Home) -> Iterator[Check]:
 
 
 _PROBLEMS = {
-    "unreadable": ("{} cannot be looked into", "run chmod u+rwx on them"),
-    "foreign": ("{} belong to somebody else", "look at what they are, then take them over with chown"),
-    "open": ("{} are open to others", "run chmod -R go= {home}"),
-    "strange": ("{} are not the plain files or folders that belong there", "move them away"),
+    "unreadable": ("{names} cannot be looked into", "run chmod u+rwx on {them}"),
+    "foreign": ("{names} {belong} to somebody else", "look at what {they_are}, then take {them} over with chown"),
+    "open": ("{names} {are} open to others", "run chmod -R go= {home}"),
+    "strange": ("{names} {are} not what belongs there, a plain file or a folder", "move {them} away"),
 }
 _NOTES = {
-    "shut": ("{} may not be written by you", "run chmod u+w on them, unless this is a copy to be kept as it is"),
+    "shut": ("{names} may not be written by you", "run chmod u+w on {them}, unless this is a copy to be kept as it is"),
     "linked": (
-        "{} have another name elsewhere (hard links), where they change with every append",
-        "copy them instead of linking them",
+        "{names} {have} another name elsewhere (hard links), which changes with every append",
+        "copy {them} instead of linking {them}",
     ),
-    "leftover": ("{} were left behind by a process that died", "they may be deleted once nothing is running"),
-    "unknown": ("{} do not belong in a home", "move them away"),
+    "leftover": ("{names} {were} left behind by a process that died", "delete {them} once nothing is running"),
+    "unknown": ("{names} {do} not belong in a home", "move {them} away"),
 }
+_OF_ONE = {
+    "are": "is", "belong": "belongs", "do": "does", "have": "has", "them": "it", "they_are": "it is", "were": "was",
+}  # fmt: skip
+_OF_SEVERAL = {**{word: word for word in _OF_ONE}, "they_are": "they are"}
+
+
+def _worded(words: tuple[str, str], paths: list[Path], home: Home) -> Iterator[str]:
+    """A message and a remedy, as they are said of one file or of several."""
+    number = _OF_ONE if len(paths) == 1 else _OF_SEVERAL
+    return (text.format(names=_named(paths), home=home.path, **number) for text in words)
 
 
 def _walk(folder: Path, unreadable: list[Path]) -> Iterator[tuple[Path, os.stat_result]]:
@@ -131,9 +140,9 @@ def _flaws(home: Home, path: Path, status: os.stat_result) -> Iterator[str]:
         yield "shut"
     if is_file and status.st_nlink > 1:
         yield "linked"
-    if path.name.startswith(".") or (path.parent == home.path and path.name.startswith("merge-")):
+    if _DRAFT_NAME.fullmatch(path.name) or (path.parent == home.path and path.name.startswith("merge-")):
         yield "leftover"
-    elif not _belongs(home, path):
+    elif path.name.startswith(".") or not _belongs(home, path):
         yield "unknown"
 
 

@@ -12,12 +12,26 @@ from typing import Any
 
 SCALARS = frozenset({str, int, bool, type(None)})
 """The types of JSON's values that hold no others, floats left out."""
+_KEYS = frozenset({str})
 _SPELLED_ALIKE = SCALARS | {dict, list}
 
 
 def is_flat(values: Iterable[Any]) -> bool:
     """Whether all are strings, whole numbers, booleans or null: of exactly these types, so that nothing is hidden."""
     return SCALARS.issuperset(map(type, values))
+
+
+def is_plain(value: Any, depth: int) -> bool:
+    """Whether a value is JSON as it stands: strings as keys, no floats, no types of Python's own, within *depth*."""
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return kind in SCALARS
+    if not depth or (kind is dict and not _KEYS.issuperset(map(type, value))):
+        return False
+    items = value.values() if kind is dict else value
+    if is_flat(items):
+        return True
+    return all(is_plain(item, depth - 1) for item in items if type(item) not in SCALARS)
 
 
 def is_spelled_alike(value: Any) -> bool:

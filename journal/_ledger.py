@@ -16,12 +16,12 @@ from ._adopting import Adoption, adopt, plan_adoption
 from ._adoption import adopted_book
 from ._attributes import NAMES, AttributeResolver
 from ._calls import BuiltCall, build_call, check_attributes, check_field_names
-from ._cleaning import Cleaner, json_kind, json_safe
+from ._cleaning import DEPTH_MAX, Cleaner, json_kind, json_safe
 from ._disk import Disk
 from ._errors import HomeError, InputRefused, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
-from ._json import SCALARS
+from ._json import SCALARS, is_plain
 from ._library import LibraryCall
 from ._line import NewEvent
 from ._spool import Spool
@@ -315,6 +315,8 @@ def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields as JSON values.  Raises InputRefused that names the field."""
     plain = dict(fields)
     for name in [name for name, value in fields.items() if type(value) not in SCALARS]:
+        if is_plain(fields[name], DEPTH_MAX):
+            continue
         try:
             plain[name] = json_safe(fields[name], strict=True)
         except InputRefused as error:

@@ -10,7 +10,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -24,13 +24,15 @@ from ._line import TAIL_BYTES
 from ._segment import Finding, SegmentScan, scan_segment
 from ._time import TIME_PATTERN
 from ._validate import check_read_data, writes
+from ._verify_call import call_flaw, cost_flaw, is_instant
+from ._verify_spelling import repeated_keys, spelling_flaw
 
 Depth = Literal["chain", "events", "content"]
 """How much of a line is looked at.
 
 ``chain``: hash, sequence number, tick and length.  ``events``: also that it is an event, what it names (price books,
 positions of other writers), and conflicts; of the calls, which are nearly all lines, no other field.  ``content``:
-every field held to the models, and the sum of every cost.
+every field held to the models, and every cost to usage and prices.
 """
 
 DEPTHS: tuple[Depth, ...] = get_args(Depth)
@@ -48,7 +50,7 @@ _NO_DIGEST = "0" * 16
 _START = (
     rb'\{"specversion":"1\.0","id":"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",'
     rb'"source":"/keledger/%b","type":"([ !#-\[\]-~]*)","v":([1-9][0-9]{0,8}),'
-    rb'"time":"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z",'
+    rb'"time":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)",'
     rb'"seq":([1-9][0-9]{0,8}),"tick":([1-9][0-9]{0,8}),"data":'
 )
 """How a line of a writer begins, as every release writes it.  What is spelled otherwise is parsed as a whole."""
@@ -210,10 +212,13 @@ class _Lines:
         found = self._starts(line)
         if found is None:
             return self._spelled_otherwise(number, offset, line)
-        event_id, event_type, version, seq, tick = found.groups()
+        event_id, event_type, version, time, seq, tick = found.groups()
+        if not is_instant(time.decode()):
+            return self._spelled_otherwise(number, offset, line)
         if self._parses:
+            spelled = line[found.end() : -TAIL_BYTES]
             try:
-                data = orjson.loads(line[found.end() : -TAIL_BYTES])
+                data = orjson.loads(spelled)
             except ValueError:
                 data = None
             if type(data) is not dict:
@@ -222,7 +227,7 @@ class _Lines:
         kind = self._kinds.get((event_type, version)) or self._kind(event_type, version)
         kind.count += 1
         if self._parses:
-            self._content(number, offset, event_id, kind, data)
+            self._content(number, offset, event_id, kind, data, spelled)
         return None
 
     def _spelled_otherwise(self, number: int, offset: int, line: bytes) -> None:
@@ -231,13 +236,13 @@ class _Lines:
             event = orjson.loads(line)
         except ValueError:
             return self._no_event(number, offset, line, "line_unreadable", "its hash fits, but it is no JSON object")
-        if not _is_event(event, self._writer):
+        if not _is_event(event, self._writer) or 1 in repeated_keys(line):
             return self._no_event(number, offset, line, "envelope_wrong", "it is no event of this writer")
         self._stamp(number, offset, len(line), event["seq"], event["tick"])
         kind = self._kind(event["type"].encode(), b"%d" % event["v"])
         kind.count += 1
         if self._parses:
-            self._content(number, offset, event["id"].encode(), kind, event["data"])
+            self._content(number, offset, event["id"].encode(), kind, event["data"], line)
         return None
 
     def _kind(self, event_type: bytes, version: bytes) -> _Kind:
@@ -263,18 +268,18 @@ class _Lines:
         if seq > self.highest_seq:
             self.highest_seq = seq
 
-    def _content(self, number: int, offset: int, event_id: bytes, kind: _Kind, data: dict[str, Any]) -> None:
+    def _content(
+        self, number: int, offset: int, event_id: bytes, kind: _Kind, data: dict[str, Any], spelled: bytes
+    ) -> None:
+        if self._holds_calls or not kind.is_call:
+            flaw = _flaw(kind, data) or spelling_flaw(data, spelled)
+            if flaw is not None:
+                return self._found("content_wrong", number, offset, f"{kind.name} {event_id.decode()}: {flaw}")
         if kind.known:
-            if self._holds_calls or not kind.is_call:
-                try:
-                    check_read_data(kind.name, data)
-                except InputRefused as error:
-                    return self._found("content_wrong", number, offset, f"{kind.name} {event_id.decode()}: {error}")
+            wrong_cost = cost_flaw(data) if self._holds_calls and kind.is_call else None
+            if wrong_cost is not None:
+                self._found("cost_wrong", number, offset, f"the cost of {event_id.decode()} {wrong_cost}")
             cost = data.get("cost") if kind.is_call else None
-            if self._holds_calls and cost is not None and not _adds_up(cost):
-                self._found(
-                    "cost_wrong", number, offset, f"the cost of {event_id.decode()} is not the sum of its lines"
-                )
             if isinstance(cost, dict):
                 self._names(cost.get("book"), offset)
             elif kind.name == "prices.adopted":
@@ -304,24 +309,21 @@ def _is_event(event: Any, writer: str) -> bool:
         and all(isinstance(event[name], str) for name in ("id", "type", "time"))
         and _ID.fullmatch(event["id"]) is not None
         and _TIME.fullmatch(event["time"]) is not None
+        and is_instant(event["time"])
         and all(type(event[name]) is int and 0 < event[name] <= limits.TICK_MAX for name in ("v", "seq", "tick"))
         and isinstance(event["data"], dict)
     )
 
 
-def _adds_up(cost: Mapping[str, Any]) -> bool:
-    """Whether a cost that the models accept is the sum of its lines."""
-    total = cost.get("total_usd")
-    if total is None:
-        return True
-    parts = [line.get("usd") for line in cost["lines"]]
-    return None not in parts and _pico(total) == sum(map(_pico, parts))
-
-
-def _pico(usd: str) -> int:
-    """Picodollars of an amount whose spelling was checked before."""
-    whole, _, fraction = usd.partition(".")
-    return int(whole + fraction.ljust(12, "0"))
+def _flaw(kind: _Kind, data: dict[str, Any]) -> str | None:
+    """What is wrong with the data of an event, how they are spelled and what a call cost aside."""
+    if not kind.known:
+        return None
+    try:
+        check_read_data(kind.name, data)
+    except InputRefused as error:
+        return str(error)
+    return call_flaw(data) if kind.is_call else None
 
 
 def _packed(digests: list[str]) -> bytes:

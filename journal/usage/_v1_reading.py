@@ -57,6 +57,8 @@ class Tally:
                 value = value.get(field) if isinstance(value, (dict, Mapping)) else _NOT_A_COUNT
                 if value is None:
                     continue
+            if type(value) is int and 0 <= value <= MAX_COUNT:
+                return value
             if (number := _as_count(value)) is not None:
                 return number
             self.note(f"{path}:unreadable")
@@ -188,8 +190,6 @@ class Tally:
 
 def _as_count(value: object) -> int | None:
     """Return a count within what the journal holds, None for anything else; 12.0 is 12, true is not 1."""
-    if type(value) is int:
-        return value if 0 <= value <= MAX_COUNT else None
     if isinstance(value, bool):
         return None
     if isinstance(value, float):

@@ -46,6 +46,19 @@ def test_a_home_that_is_not_there(home: Home) -> None:
     assert not home.path.exists()
 
 
+def test_a_name_that_is_not_utf_8(used: Home) -> None:
+    path = Path(os.fsdecode(os.fsencode(used.path) + b"/\xff"))
+    try:
+        path.touch(0o600)
+    except OSError:
+        pytest.skip("this filesystem takes only names in UTF-8")
+    outcome = keledger("--json", "doctor")
+    assert (outcome.status, outcome.err) == (0, "")
+    message = f"{used.path}/\\udcff does not belong in a home"
+    assert message in [check["message"] for check in outcome.json["checks"]]
+    assert f"{message}: move it away\n" in keledger("--pretty", "doctor").out
+
+
 def test_lines_for_people(used: Home) -> None:
     shutil.rmtree(used.prices)
     outcome = keledger("--pretty", "doctor")

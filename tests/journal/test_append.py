@@ -270,7 +270,10 @@ def test_eight_processes_append_while_two_read(home: Home) -> None:
     context = multiprocessing.get_context("spawn")
     failures: multiprocessing.Queue[str] = context.Queue()
     writers = [context.Process(target=_append_many, args=(home.path, n, per_process)) for n in range(8)]
-    readers = [context.Process(target=_read_until, args=(home.path, 8 * per_process + 2, failures)) for _ in range(2)]
+    readers = [
+        context.Process(target=_read_until, args=(home.path, 8 * per_process + 2, failures), daemon=True)
+        for _ in range(2)
+    ]
     for process in (*readers, *writers):
         process.start()
     for process in (*writers, *readers):

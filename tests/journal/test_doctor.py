@@ -20,6 +20,7 @@ from keledger.journal import _doctor_home as doctor_home
 from keledger.journal import _doctor_journal as doctor_journal
 from keledger.journal import _doctor_machine as doctor_machine
 from keledger.journal import _filesystem as filesystem
+from keledger.journal._disk import Disk, write_new
 from keledger.journal._doctor_journal import version_key
 from keledger.journal._identity import new_id
 from keledger.journal._time import now_us
@@ -130,14 +131,14 @@ def _socket(path: Path) -> None:
 Break = Callable[[Home], object]
 
 BROKEN: dict[str, tuple[Break, str, str]] = {
-    "files open": (lambda home: newest_segment(home).chmod(0o644), "files", "are open to others"),
-    "folder open": (lambda home: home.journal.chmod(0o755), "files", "are open to others"),
+    "files open": (lambda home: newest_segment(home).chmod(0o644), "files", "is open to others"),
+    "folder open": (lambda home: home.journal.chmod(0o755), "files", "is open to others"),
     "lock a fifo": (lambda home: _fifo(home.lock), "lock", "is not a regular file"),
     "lock a link": (lambda home: _link(home.lock), "lock", "cannot be opened"),
     "lock a folder": (lambda home: (home.lock.unlink(), home.lock.mkdir()), "lock", "is not a regular file"),
     "lock a socket": (lambda home: _socket(home.lock), "lock", "cannot be opened"),
-    "segment a fifo": (lambda home: _fifo(newest_segment(home)), "files", "are not the plain files or folders"),
-    "segment a link": (lambda home: _link(newest_segment(home)), "files", "are not the plain files or folders"),
+    "segment a fifo": (lambda home: _fifo(newest_segment(home)), "files", "is not what belongs there"),
+    "segment a link": (lambda home: _link(newest_segment(home)), "files", "is not what belongs there"),
     "writer.json damaged": (
         lambda home: (home.path / "writer.json").write_text("{"),
         "writer",
@@ -167,7 +168,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
     "journal a file": (
         lambda home: (shutil.rmtree(home.journal), home.journal.write_text("")),
         "files",
-        "are not the plain files or folders",
+        "is not what belongs there",
     ),
     "prices gone": (lambda home: shutil.rmtree(home.prices), "prices", "is missing"),
     "book damaged": (lambda home: _swap(_book(home)), "prices", "is damaged"),
@@ -247,16 +248,55 @@ def test_somebody_elses(used: Home, name: str) -> None:
 
 def test_notes_are_no_problems(used: Home, tmp_path: Path) -> None:
     (used.path / "letter.txt").write_text("mine")
-    (used.path / ".writer.json.123.abcdef").write_text("half")
+    (used.path / ".writer.json.123.0a1b2c3d").write_text("half")
     os.link(newest_segment(used), tmp_path / "backup.jsonl")
-    for path in (used.path / "letter.txt", used.path / ".writer.json.123.abcdef"):
+    for path in (used.path / "letter.txt", used.path / ".writer.json.123.0a1b2c3d"):
         path.chmod(0o600)
     newest_segment(used).chmod(0o400)
     checks = seen(used, "files")
     assert {check.state for check in checks} == {"note"}
     assert [check.message.rpartition(": ")[2].split(" ", 1)[1][:12] for check in checks] == [
-        "may not be w", "have another", "were left be", "do not belon",
+        "may not be w", "has another ", "was left beh", "does not bel",
     ]  # fmt: skip
+
+
+def test_files_that_others_left_are_nobodys_who_died(used: Home) -> None:
+    """Only drafts have a process behind them: what a desktop or an editor leaves does not belong there."""
+    for name in (".DS_Store", ".config.toml.swp", ".nfs0000000000001"):
+        (used.path / name).touch(0o600)
+        (used.journal / name).touch(0o600)
+    check = only(used, "files")
+    assert check.message.endswith(" and 3 more do not belong in a home")
+    assert check.remedy == "move them away"
+
+
+def test_a_draft_of_each_kind_is_left_behind(used: Home) -> None:
+    """The names are those under which the product really writes."""
+    drafts: list[Path] = []
+
+    def stop(self: Disk, source: Path, target: Path) -> None:
+        drafts.append(source)
+        raise OSError(5, "Input/output error")
+
+    for name in ("writer.json", f".identity.key.{os.getpid()}.0a1b2c3d"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Disk, "replace", stop)
+            with pytest.raises(OSError, match="Input/output error"):
+                write_new(Disk(), used.path / name, b"half")
+        drafts[-1].touch(0o600)
+        assert only(used, "files").message == f"{drafts[-1]} was left behind by a process that died"
+        drafts[-1].unlink()
+
+
+def test_a_name_that_is_not_utf_8(used: Home) -> None:
+    path = Path(os.fsdecode(os.fsencode(used.path) + b"/\xff"))
+    try:
+        path.touch(0o600)
+    except OSError:
+        pytest.skip("this filesystem takes only names in UTF-8")
+    check = only(used, "files")
+    assert check.as_json()["message"] == f"{used.path}/\\udcff does not belong in a home"
+    assert check.sentence == f"{used.path}/\\udcff does not belong in a home: move it away"
 
 
 def test_many_files_of_a_kind_are_counted(used: Home) -> None:

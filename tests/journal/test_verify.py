@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import json
 import os
 import random
 import re
@@ -12,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -24,8 +27,13 @@ from keledger.journal import Home, Ledger, UsageError, verify
 from keledger.journal import _limits as limits
 from keledger.journal import _verify_conflicts as comparing
 from keledger.journal._line import TAIL_BYTES, ZERO_HASH
+from keledger.journal._money import pico_to_usd, usd_to_pico
 from keledger.journal._verify import _Progress
+from keledger.journal._verify_call import cost_flaw
 from keledger.journal._verify_segment import DEPTHS, _Lines
+from keledger.journal._verify_spelling import repeated_keys, spelling_flaw
+from keledger.journal.prices import BUCKETS, Book, Cell
+from tests.prices.conftest import PriceFolder
 
 from .support import call
 from .tampering import append_body, chained, copy_of, cut_lines, edit_line, hash_of, lines_of, next_body
@@ -77,6 +85,78 @@ def _data(home: Home, **changed: object) -> dict[str, object]:
     path = next(path for path in reversed(own(home)) if any(b'"call.completed"' in line for line in lines_of(path)))
     line = next(line for line in reversed(lines_of(path)) if b'"type":"call.completed"' in line)
     return {**orjson.loads(line)["data"], **changed}
+
+
+def _call(**changed: object) -> Callable[[Home], None]:
+    """A call with another field than it had."""
+    return lambda home: _newest(home, data=_data(home, **changed))
+
+
+def _spelled(old: bytes, new: bytes, **changed: object) -> Callable[[Home], None]:
+    """A call, or another event, in which something stands that no program of this project writes."""
+
+    def harm(home: Home) -> None:
+        def edit(body: bytes) -> bytes:
+            assert old in body
+            return body.replace(old, new, 1)
+
+        _newest(home, edit, **changed)
+
+    return harm
+
+
+def _cost(**changed: object) -> Callable[[Home], None]:
+    """A call whose cost is told otherwise; None takes a part of it away."""
+
+    def harm(home: Home) -> None:
+        cost = {**_data(home)["cost"], **changed}  # type: ignore[dict-item]
+        _newest(home, data=_data(home, cost={name: part for name, part in cost.items() if part is not None}))
+
+    return harm
+
+
+def _first_line(**changed: object) -> Callable[[Home], None]:
+    """A call whose first line of cost is told otherwise, with a total that is the sum of its lines all the same."""
+
+    def harm(home: Home) -> None:
+        cost: Any = _data(home)["cost"]
+        lines = [{**cost["lines"][0], **changed}, *cost["lines"][1:]]
+        total = pico_to_usd(sum(usd_to_pico(line["usd"]) for line in lines))
+        _cost(lines=lines, total_usd=total)(home)
+
+    return harm
+
+
+def _unpriced(**changed: object) -> Callable[[Home], None]:
+    """A call of which only the first bucket has a price, in a line with something else about it."""
+
+    def harm(home: Home) -> None:
+        cost: Any = _data(home)["cost"]
+        told = [{"usd_per_million": line["usd_per_million"], **changed} for line in cost["lines"][:1]]
+        lines = [
+            {
+                name: part
+                for name, part in {"bucket": line["bucket"], "quantity": line["quantity"], **more}.items()
+                if part
+            }
+            for line, more in itertools.zip_longest(cost["lines"], told, fillvalue={})
+        ]
+        _cost(state="unpriced", total_usd=None, lines=lines, missing=[line["bucket"] for line in lines[1:]])(home)
+
+    return harm
+
+
+def _exchanged(home: Home) -> None:
+    """Two buckets' amounts stand at each other's lines; the sum is as it was."""
+    first, second, *others = _data(home)["cost"]["lines"]  # type: ignore[index]
+    assert first["usd"] != second["usd"]
+    _cost(lines=[{**first, "usd": second["usd"]}, {**second, "usd": first["usd"]}, *others])(home)
+
+
+def _told_twice(home: Home) -> None:
+    """A cost of every bucket twice, and the sum of that."""
+    cost: Any = _data(home)["cost"]
+    _cost(lines=cost["lines"] * 2, total_usd=pico_to_usd(2 * usd_to_pico(cost["total_usd"])))(home)
 
 
 def _line_damaged(home: Home) -> None:
@@ -189,6 +269,8 @@ def _rewritten_far(home: Home) -> None:
     path.write_bytes(b"".join([*lines[:-1], chained(hash_of(lines[-2]), body)]))
 
 
+VOID = {"input_sha256": "0" * 64, "call_id": "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "actor": "me", "reason": "a test"}
+
 HARMS: dict[str, tuple[Callable[[Home], None], str, set[str]]] = {
     "a changed line": (_line_damaged, "chain", {"line_damaged"}),
     "a missing segment": (
@@ -242,6 +324,73 @@ HARMS: dict[str, tuple[Callable[[Home], None], str, set[str]]] = {
         "content",
         {"cost_wrong"},
     ),
+    "a time that is none": (
+        lambda home: _newest(home, time="2026-13-01T00:00:00.000000Z"),
+        "chain",
+        {"envelope_wrong"},
+    ),
+    "hour 24": (lambda home: _newest(home, time="2026-11-30T24:00:00.000000Z"), "chain", {"envelope_wrong"}),
+    "a start that is none": (_call(started_at="2026-11-31T00:00:00.000000Z"), "content", {"content_wrong"}),
+    "a start in a wrong February": (_call(started_at="2026-02-29T10:00:00.000000Z"), "content", {"content_wrong"}),
+    "a key twice in an envelope": (_spelled(b'"v":1,', b'"v":1,"v":1,'), "chain", {"envelope_wrong"}),
+    "an escaped key twice in an envelope": (_spelled(b'"v":1,', b'"v":1,"\\u0076":1,'), "chain", {"envelope_wrong"}),
+    "a key twice": (_spelled(b'"provider":', b'"provider":"x","provider":'), "content", {"content_wrong"}),
+    "a key twice below": (_spelled(b'"usd":', b'"usd":"0","usd":'), "content", {"content_wrong"}),
+    "an escaped key twice": (_spelled(b'"model":', b'"m\\u006fdel" : "x","model":'), "content", {"content_wrong"}),
+    "a key twice in an administrative event": (
+        _spelled(b'"reason":', b'"reason":"another","reason":', type="call.voided", data=VOID),
+        "events",
+        {"content_wrong"},
+    ),
+    "a key twice in a later release's event": (
+        _spelled(b'"a":1', b'"a":1,"a":1', type="moon.phased", data={"a": 1}),
+        "events",
+        {"content_wrong"},
+    ),
+    "a key twice far down": (
+        _spelled(b'"a":1', b'"a":' + b'{"b":' * 900 + b'{"c":1,"c":1}' + b"}" * 900, type="moon.phased", data={"a": 1}),
+        "events",
+        {"content_wrong"},
+    ),
+    "a float": (_call(moon=[0.25]), "content", {"content_wrong"}),
+    "a float spelled otherwise": (_spelled(b'"usage":', b'"moon":1E3,"usage":'), "content", {"content_wrong"}),
+    "a used bucket without a count": (
+        lambda home: _newest(home, data=_data(home, usage={**_data(home)["usage"], "cache_write_5m": 0})),  # type: ignore[dict-item]
+        "content",
+        {"content_wrong"},
+    ),
+    "a count beyond": (_call(usage={"requests": 2**53}), "content", {"content_wrong"}),
+    "a user not in NFC": (_call(user="Rene\u0301"), "content", {"content_wrong"}),
+    "a tag not in NFC": (_call(tags={"who": "Rene\u0301"}), "content", {"content_wrong"}),
+    "priced without a total": (_cost(total_usd=None), "content", {"cost_wrong"}),
+    "reported without a total": (_cost(state="reported", total_usd=None, lines=[]), "content", {"cost_wrong"}),
+    "reported with other lines": (_cost(state="reported"), "content", {"cost_wrong"}),
+    "unknown with a total": (_cost(state="unknown", lines=[]), "content", {"cost_wrong"}),
+    "unknown with lines": (_cost(state="unknown", total_usd=None), "content", {"cost_wrong"}),
+    "unpriced with a total": (_cost(state="unpriced"), "content", {"cost_wrong"}),
+    "unpriced with all prices": (_cost(state="unpriced", total_usd=None), "content", {"cost_wrong"}),
+    "priced with a price missing": (_cost(missing=["output_text"]), "content", {"cost_wrong"}),
+    "free of charge": (_cost(lines=[], total_usd="0"), "content", {"cost_wrong"}),
+    "another amount": (_first_line(usd="0.5"), "content", {"cost_wrong"}),
+    "another price": (_first_line(usd_per_million="999"), "content", {"cost_wrong"}),
+    "a price that is none": (_first_line(usd_per_million="-1"), "content", {"cost_wrong"}),
+    "another quantity": (_first_line(quantity=1, usd_per_million="1", usd="0.000001"), "content", {"cost_wrong"}),
+    "amounts exchanged": (_exchanged, "content", {"cost_wrong"}),
+    "every bucket twice": (_told_twice, "content", {"cost_wrong"}),
+    "unpriced with an amount": (_unpriced(usd="0.5"), "content", {"cost_wrong"}),
+    "unpriced with a price that is none": (_unpriced(usd_per_million="-1"), "content", {"cost_wrong"}),
+    "unpriced with a bucket that is not missing": (_unpriced(usd_per_million=None), "content", {"cost_wrong"}),
+    "another bucket": (_first_line(bucket="input_pages"), "content", {"cost_wrong"}),
+    "other usage": (
+        lambda home: _newest(home, data=_data(home, usage={**_data(home)["usage"], "output_text": 1})),  # type: ignore[dict-item]
+        "content",
+        {"cost_wrong"},
+    ),
+    "more usage": (
+        lambda home: _newest(home, data=_data(home, usage={**_data(home)["usage"], "output_audio": 1})),  # type: ignore[dict-item]
+        "content",
+        {"cost_wrong"},
+    ),
     "a conflict": (_conflict, "events", {"conflict"}),
     "a merged writer's end": (lambda home: cut_lines(home, far(home)[0].parent.name, 2), "events", {"end_missing"}),
     "a merged writer": (lambda home: shutil.rmtree(far(home)[0].parent), "events", {"writer_missing"}),
@@ -258,8 +407,6 @@ NOTES = {"segment_headless", "residue_sealed", "reader_outdated", "spool_waiting
 
 OF_ONE_LINE = {"line_damaged", "line_unreadable", "envelope_wrong", "sequence_broken", "tick_backwards",
                "line_too_long", "content_wrong", "cost_wrong", "conflict", "tail_torn"}  # fmt: skip
-
-VOID = {"input_sha256": "0" * 64, "call_id": "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "actor": "me", "reason": "a test"}
 
 OF_A_WRITER = {"end_missing", "writer_missing", "line_rewritten"}
 
@@ -358,7 +505,74 @@ def test_the_page_names_every_kind_and_no_other() -> None:
 def test_keys_that_a_later_release_added_are_kept_and_nothing_wrong(home: Home) -> None:
     _newest(home, data=_data(home, moon="full"))
     _newest(home, type="call.voided", data={**VOID, "moon": "full"})
+    _newest(home, data=_data(home, moon={"text": 'a key": 1.5}, twice, "a key": .5]'}))
+    _unpriced()(home)
     assert verify(home).findings == []
+
+
+def test_other_spellings_of_the_same_are_nothing_wrong(home: Home) -> None:
+    """Another writer of the format may put white space and escapes where it likes; keys of one name may stand apart."""
+    _spelled(b'"provider":"openai"', b'"provider" : "\\u006fpenai"')(home)
+    _spelled(b'"data":{', b'"data": {\t')(home)
+    _spelled(b'"usage":', b'"moon":[{"usage":1},{"usage":{"usage":"\\",\\"usage\\":"}}],"usage" :')(home)
+    _spelled(b'"a":1', b'"a":' + b"[" * 900 + b"]" * 900, type="moon.phased", data={"a": 1})(home)
+    assert verify(home).findings == []
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory: pytest.TempPathFactory) -> tuple[Book, Book]:
+    """The shipped book, and one in which a request has its fee."""
+    prices = PriceFolder(tmp_path_factory.mktemp("books") / "prices")
+    fee = prices.layer("user", Cell("openai", "gpt-5-mini", "", {"requests": "10000", "web_searches": "0"}))
+    return prices.book(prices.shipped_layers()), prices.book([fee, *prices.shipped_layers()])
+
+
+@given(
+    usage=st.dictionaries(st.sampled_from(BUCKETS), st.integers(1, 2**40), max_size=6),
+    asked=st.sampled_from([("openai", "gpt-5-mini"), ("google", "gemini-2.5-flash"), ("openai", "no-such-model")]),
+    reported=st.none() | st.sampled_from(["0", "0.25", "-3"]),
+    usage_known=st.booleans(),
+    has_fee=st.booleans(),
+)
+def test_every_cost_that_a_book_makes_is_nothing_wrong(
+    books: tuple[Book, Book],
+    usage: dict[str, int],
+    asked: tuple[str, str],
+    reported: str | None,
+    usage_known: bool,
+    has_fee: bool,
+) -> None:
+    cost = books[has_fee].price(
+        provider=asked[0],
+        model=asked[1],
+        usage=usage,
+        at_us=1_790_000_000_000_000,
+        context={},
+        reported_cost_usd=reported,
+        usage_known=usage_known,
+    )
+    assert cost_flaw({"usage": usage, "cost": cost}) is None
+    for state in {"priced", "reported", "unpriced", "unknown"} - {cost["state"]}:
+        if cost["lines"]:
+            assert cost_flaw({"usage": usage, "cost": {**cost, "state": state}}) is not None
+
+
+@given(st.recursive(
+    st.integers(-(2**53), 2**53) | st.text(max_size=8) | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+))  # fmt: skip
+def test_what_is_written_once_is_not_found_twice_however_it_is_spelled(value: object) -> None:
+    data = {"value": value}
+    for spelled in (orjson.dumps(data), json.dumps(data).encode(), json.dumps(data, indent=1).encode()):
+        assert spelling_flaw(data, spelled) is None
+        assert list(repeated_keys(b'{"a":1,"a":' + spelled + b"}")) == [1]
+        assert list(repeated_keys(b'{"a":[' + spelled.replace(b"{", b'{"value":0,', 1) + b"]}")) == [2]
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda number: b"." in orjson.dumps(number)))
+def test_a_fraction_is_found_where_no_model_looks(number: float) -> None:
+    for data in ({"a": number}, {"a": [1, number, 2]}, {"a": {"b": number, "c": ""}}):
+        assert spelling_flaw(data, orjson.dumps(data)) is not None
 
 
 def test_a_depth_that_is_none(home: Home) -> None:
