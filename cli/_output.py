@@ -32,7 +32,13 @@ def write_json(value: Any) -> None:
     import orjson
 
     option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if sys.stdout.isatty() else 0)
-    click.echo(orjson.dumps(value, option=option), nl=False)
+    try:
+        text = orjson.dumps(value, option=option)
+    except TypeError:  # a path whose bytes are no UTF-8, which only the standard library spells
+        import json
+
+        text = json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    click.echo(text, nl=False)
 
 
 def write_table(table: Table, heading: str | None = None, note: str | None = None) -> None:

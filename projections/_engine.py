@@ -40,6 +40,7 @@ def noticing_damage() -> Iterator[None]:
             duckdb.InternalException,
             duckdb.FatalException,
             duckdb.SerializationException,
+            duckdb.TransactionException,  # a commit that could not write its file
         )
         if isinstance(error, kinds) or type(error) is duckdb.Error:
             raise CacheDamaged(first_line(error)) from error

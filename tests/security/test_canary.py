@@ -320,7 +320,7 @@ def test_a_good_line(home: Home) -> None:
 
 def test_what_is_documented_to_be_kept(home: Home) -> None:
     with Ledger.open(home.path) as ledger:
-        names = ("prompt", "session", "project", "user", "team", "cost_center", "finish_reason", "error_type")
+        names = ("prompt", "session", "project", "user", "team", "cost_center", "finish_reason")
         ledger.record(
             **call(usage_raw={**USAGE, "tier": f"{KEPT} usage"}, **{name: f"{KEPT} {name}" for name in names})
         )
