@@ -44,13 +44,26 @@ class _NotSynced(WriteFailed):
 class Tail:
     """The end of the newest segment, as of the last look under the lock."""
 
-    __slots__ = ("descriptor", "end", "hash", "holds_events", "next_path", "number", "path", "seq", "tick")
+    __slots__ = (
+        "descriptor",
+        "end",
+        "hash",
+        "holds_events",
+        "is_settled",
+        "next_path",
+        "number",
+        "path",
+        "seq",
+        "tick",
+    )
 
     def __init__(self, descriptor: int, path: Path, end: int, line_hash: bytes, seq: int = 0, tick: int = 0) -> None:
         self.descriptor, self.path, self.end = descriptor, path, end
         self.hash, self.seq, self.tick = line_hash, seq, tick
         self.holds_events = False
         """Whether anything follows the segment's first line: one that has nothing else is never left for being full."""
+        self.is_settled = True
+        """Whether all up to here is known synced: not where the last line is another process's, which may be dead."""
         self.number = int(path.stem)
         self.next_path = str(path.with_name(f"{self.number + 1:08d}.jsonl"))
 
@@ -60,7 +73,7 @@ class Tail:
             self.seq, self.tick = stamps(line)
         except ValueError:
             raise HomeError(f"the last line of {self.path} is no event: run keledger verify") from None
-        self.holds_events = True
+        self.holds_events, self.is_settled = True, False
 
     def last(self) -> Last:
         """The last line, for a segment that continues it."""
@@ -130,6 +143,7 @@ class NewestSegment:
     def write(self, data: bytes) -> None:
         """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed."""
         self._write_and_sync(self.tail, data)
+        self.tail.is_settled = True
 
     def open_next(self, reason: str) -> None:
         """Leave the present segment at its last synced line and begin the next one there.
@@ -138,7 +152,7 @@ class NewestSegment:
         why it is left.
         """
         tail = self.tail
-        if reason in ("full", "unclean_tail"):
+        if reason != "sync_failed" and not tail.is_settled:
             reason = self._sync_before_sealing(tail.descriptor, reason)
         if reason in ("write_failed", "sync_failed"):
             self._left = self._leaving(tail, reason)

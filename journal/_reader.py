@@ -124,7 +124,7 @@ class _WriterScan:
         if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:
             self.scan.rewound = True
             return
-        self._gaps(paths, seals, since)
+        self._gaps(paths, heads, seals, since)
         self._releases(paths, heads)
         numbers = [
             number
@@ -212,11 +212,19 @@ class _WriterScan:
             lines=found.line_number,
         )
 
-    def _gaps(self, paths: Mapping[int, Path], seals: Mapping[int, int], since: Position | None) -> None:
+    def _gaps(
+        self,
+        paths: Mapping[int, Path],
+        heads: Mapping[int, SegmentHead | None],
+        seals: Mapping[int, int],
+        since: Position | None,
+    ) -> None:
         """Tell of files that are missing, neighbours at once.
 
-        One whose name was lost in a power cut before it was synced held no event; the head that came next says so.
+        One whose name was lost in a power cut before it was synced held no event: the head that comes next says so,
+        and until then there is none above it.
         """
+        newest_head = max((number for number, head in heads.items() if head is not None), default=0)
         folder = self.home.journal / self.writer
         verdicts = {number: "empty" for number, length in seals.items() if length == 0}
         verdicts |= {
@@ -229,7 +237,7 @@ class _WriterScan:
                 self._gap(folder, start, told - 1, "lost")
                 self._gap(folder, told, told, verdicts[told])
                 start = told + 1
-            self._gap(folder, start, number - 1, "lost")
+            self._gap(folder, start, number - 1, "lost" if number <= newest_head else "end")
             below = max(below, number)
 
     def _gap(self, folder: Path, first: int, last: int, verdict: str) -> None:
@@ -242,8 +250,8 @@ class _WriterScan:
         elif verdict == "lost":
             self._note("segment_missing", path, f"{what} missing")
         else:
-            text = f"{what} missing; the segment above says that nothing of it was an event"
-            self._note("segment_missing", path, text, damage=False)
+            said = "the segment above says" if verdict == "empty" else "no segment above denies"
+            self._note("segment_missing", path, f"{what} missing; {said} that nothing there was an event", damage=False)
 
     def _is_foreign(self, path: Path, head: SegmentHead | None) -> bool:
         """Whether a segment is another writer's: its lines count where they belong, and nowhere else."""

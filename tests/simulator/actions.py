@@ -13,6 +13,7 @@ from typing import Any
 from keledger.journal import (
     AppendRefused,
     AppendUnknown,
+    Home,
     HomeError,
     JournalDamaged,
     KeledgerError,
@@ -163,7 +164,7 @@ class Actions:
             self._acknowledge(machine, wanted)
         elif isinstance(done, MergeRefused):
             with self.machines.observing(machine):
-                self.forked = self.forked or _two_first_lines(machine, str(done))
+                self.forked = self.forked or _two_first_lines(str(done))
                 passing = "changed while" in str(done) or "try again" in str(done)
                 known = passing or self.forked or _ends_torn(machine, str(done))
             if not known:
@@ -215,14 +216,18 @@ def _ends_torn(machine: Machine, refusal: str) -> bool:
     return any(refusal.startswith(path) for path in torn)
 
 
-def _two_first_lines(machine: Machine, refusal: str) -> bool:
-    """Whether a merge was refused for two first lines of segments, at one place in a writer's chain.
+def _two_first_lines(refusal: str) -> bool:
+    """Whether a merge was refused for the first line of a segment that stands in one of the two copies.
 
-    Somebody merged a home just when the process that appended there had failed to get a segment ready, and had not
-    yet begun the next: that one was then begun instead, and sealed the first line that was merged.
+    Somebody merged a home just when the process that appended there had failed to sync its last lines, or a segment's
+    first, and had not yet begun the next segment: that one then sealed off what was merged, none of it acknowledged.
     """
-    found = re.match(r"writer (\w+) went two ways: seq (\d+) ", refusal)
+    found = re.match(r"writer (\w+) went two ways: seq (\d+) differs between (\S+) and (\S+);", refusal)
     if found is None:
         return False
-    lines = lines_of(scan_journal(machine.home, writer=found[1]))
+    lines = [
+        line
+        for folder in (found[3], found[4])
+        for line in lines_of(scan_journal(Home.at(Path(folder).parent.parent), writer=found[1]))
+    ]
     return any(line.seq == int(found[2]) and line.type == "segment.opened" for line in lines)
