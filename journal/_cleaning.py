@@ -23,7 +23,7 @@ import orjson
 
 from . import _limits as limits
 from ._errors import InputRefused
-from ._json import is_spelled_alike
+from ._json import is_plain
 from ._money import USD_PATTERN
 
 _TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -247,7 +247,7 @@ def _is_compact(raw: Mapping[str, Any]) -> bool:
 
 
 def _compact(value: Any) -> bytes:
-    if is_spelled_alike(value):
+    if is_plain(value):
         with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
             return orjson.dumps(value)
     return _encode(value).encode("utf-8", "replace")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from ._json import is_spelled_alike
+from ._json import is_plain
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://keledger/ns/v1")
 """Of every id that is made from a caller's key."""
@@ -47,7 +47,7 @@ def id_of_key(source: str, key: str) -> str:
 def input_sha256(event_type: str, fields: Mapping[str, object]) -> str:
     """SHA-256 over the input as it was given: the type and the fields, before defaults, cutting and pricing."""
     given = {"type": event_type, "fields": fields}
-    if is_spelled_alike(fields):
+    if is_plain(fields):
         with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
             return hashlib.sha256(orjson.dumps(given, option=_SORTED)).hexdigest()
     return hashlib.sha256(_encode(given).encode("utf-8", "surrogatepass")).hexdigest()

@@ -13,7 +13,6 @@ from typing import Any
 SCALARS = frozenset({str, int, bool, type(None)})
 """The types of JSON's values that hold no others, floats left out."""
 _KEYS = frozenset({str})
-_SPELLED_ALIKE = SCALARS | {dict, list}
 
 
 def is_flat(values: Iterable[Any]) -> bool:
@@ -21,8 +20,11 @@ def is_flat(values: Iterable[Any]) -> bool:
     return SCALARS.issuperset(map(type, values))
 
 
-def is_plain(value: Any, depth: int) -> bool:
-    """Whether a value is JSON as it stands: strings as keys, no floats, no types of Python's own, within *depth*."""
+def is_plain(value: Any, depth: int = 32) -> bool:
+    """Whether a value is JSON as it stands: strings as keys, no floats, no types of Python's own, within *depth*.
+
+    Both encoders spell such a value alike, if orjson takes it.
+    """
     kind = type(value)
     if kind is not dict and kind is not list:
         return kind in SCALARS
@@ -32,16 +34,3 @@ def is_plain(value: Any, depth: int) -> bool:
     if is_flat(items):
         return True
     return all(is_plain(item, depth - 1) for item in items if type(item) not in SCALARS)
-
-
-def is_spelled_alike(value: Any) -> bool:
-    """Whether orjson, where it takes a value at all, writes what ``json`` does: plain types without floats."""
-    kind = type(value)
-    if kind is not dict and kind is not list:
-        return kind in SCALARS
-    items = value.values() if kind is dict else value
-    if is_flat(items):
-        return True
-    if not _SPELLED_ALIKE.issuperset(map(type, items)):
-        return False
-    return all(is_spelled_alike(item) for item in items if type(item) not in SCALARS)

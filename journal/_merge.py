@@ -88,7 +88,7 @@ def merge(
         _remove_staging_of_the_dead(home)
         pieces = _plan(home, source, theirs, scan_journal(home))
         if not pieces:
-            _settle(home, appender.disk, theirs)
+            _sync_merged(home, appender.disk, theirs)
             return Merged()
         books = _named_books(pieces)
         files = _price_files(source, books)
@@ -104,7 +104,7 @@ def merge(
             write_new(appender.disk, home.merging, b"")
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
-            _settle(home, appender.disk, theirs)
+            _sync_merged(home, appender.disk, theirs)
             return _complete(home, appender, pieces, theirs, books, actor, reason)
     except OSError as error:
         raise HomeError(
@@ -317,7 +317,7 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
         disk.close(folder)
 
 
-def _settle(home: Home, disk: Disk, theirs: Scan) -> None:
+def _sync_merged(home: Home, disk: Disk, theirs: Scan) -> None:
     """Sync what a merge that was killed may have put in place without: the end of a writer's files, and all names."""
     for writer in theirs.positions:
         for newest in home.segments(writer)[-1:]:
