@@ -27,6 +27,7 @@ from ._disk import Disk
 from ._errors import HomeError, NotFound, UsageError
 from ._home import WRITER_NAME, Home
 from ._line import stamps
+from ._lock import wait_for_syncs
 from ._opening import find_last
 from ._plain_file import read_plain_file
 from ._segment import read_end
@@ -192,6 +193,7 @@ def _locked(home: Home, disk: Disk) -> Iterator[None]:
                 f"another process has held {home.lock} for {limits.LOCK_WAIT_S:.0f} s: nothing was anchored; "
                 "find it with fuser or lsof, or try again"
             )
+        wait_for_syncs(home, disk)
         yield
     finally:
         disk.close(descriptor)

@@ -15,6 +15,7 @@ import stat
 import sys
 from pathlib import Path
 
+from . import _limits as limits
 from ._errors import HomeError
 
 FOLDER_MODE = 0o700
@@ -72,20 +73,22 @@ class Disk:
         return _regular(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), path)
 
     def lock(self, descriptor: int, wait_s: float) -> bool:
-        """Take the exclusive flock within *wait_s*; False where somebody else kept it.
+        """Take the exclusive flock within *wait_s*, at once where that is 0; False where somebody else kept it.
 
-        After False, and after an exception, the caller must close the descriptor: only then is it sure that the
-        lock is not taken later.  The kernel queues who blocks in flock, so waiting is fair (measured with eight
-        appenders: asking again and again starved some for seconds); as nothing but a signal bounds a blocking call,
-        and a library must not send itself any, a short-lived thread makes it.
+        After waiting in vain, and after an exception, the caller must close the descriptor: only then is it sure that
+        the lock is not taken later.  The lock is mostly held for less than it takes to fall asleep and wake up, so it
+        is asked for some times first.  The kernel queues who then blocks in flock, so waiting is fair (measured with
+        eight appenders: asking on and on starved some for seconds); as nothing but a signal bounds a blocking call, and
+        a library must not send itself any, a short-lived thread makes it.
         """
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-        else:
+        if self._lock_at_once(descriptor):
             return True
+        if wait_s <= 0:
+            return False
+        for _ in range(limits.LOCK_ASKED_TIMES):
+            os.sched_yield()
+            if self._lock_at_once(descriptor):
+                return True
         taken = _thread.allocate_lock()
         taken.acquire()
 
@@ -96,6 +99,19 @@ class Disk:
 
         _thread.start_new_thread(wait, ())
         return taken.acquire(timeout=wait_s)
+
+    def _lock_at_once(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            return False
+        return True
+
+    def share(self, descriptor: int) -> None:
+        """Take the shared flock, at once or not at all."""
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def unlock(self, descriptor: int) -> None:
         """Give the lock back for every copy of the descriptor, forked ones included."""

@@ -4,6 +4,7 @@
 
     home/
       lock           one flock file, never deleted
+      syncing        a second one, made where appenders first met: shared by those whose line is written, not yet synced
       writer.json    who writes here
       merging        stands only while a merge puts other writers' files in place
       journal/<writer>/00000001.jsonl
@@ -72,6 +73,11 @@ class Home:
     def lock(self) -> Path:
         """The flock file of all appenders."""
         return self.path / "lock"
+
+    @property
+    def syncing(self) -> Path:
+        """The flock file of appenders that gave the lock back before their sync."""
+        return self.path / "syncing"
 
     @property
     def projections(self) -> Path:
@@ -177,6 +183,8 @@ def remedy(error: OSError) -> str:
         return "too many files are open: close some or raise the limit (ulimit -n)"
     if error.errno == errno.EIO:
         return "the disk may be failing: keep a copy of the home and check it"
+    if error.errno == errno.ETIMEDOUT:
+        return "the disk is slow or hangs: try again"
     if error.errno == errno.EEXIST:
         return "something else stands in its place: run keledger verify"
     return "set KELEDGER_HOME to a folder that you may write to"

@@ -44,6 +44,10 @@ REASON_BYTES_MAX = 4096
 AHEAD_US_MAX = 24 * 3600 * 1_000_000
 """A call from further ahead than this is refused where it is recorded or imported; live calls keep it, marked."""
 
+LOCK_ASKED_TIMES = 50
+"""How often the lock is asked for before it is waited for asleep: some 0.2 ms.  With eight appenders that gives 1.2
+times the events of one, where 0 gives 0.9; with 100, the slowest wait longer and no more is done."""
+
 LOCK_WAIT_S = 5.0
 """How long an appender waits for the lock before it gives up: far longer than any append, short enough for a person."""
 

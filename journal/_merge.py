@@ -25,6 +25,7 @@ from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import new_id
 from ._line import NewEvent
+from ._lock import wait_for_syncs
 from ._reader import Position, Scan, read_bounds, scan_journal
 from ._segment import iter_lines
 from ._validate import check_data, writes
@@ -128,6 +129,7 @@ def _settled(source: Home, disk: Disk) -> Scan:
     try:
         if not disk.lock(descriptor, limits.LOCK_WAIT_S):
             raise MergeRefused(f"{source.lock} is held by another process: nothing was merged; try again")
+        wait_for_syncs(source, disk)
         for writer in theirs.positions:
             _sync_for_reading(disk, source, writer)
         again = scan_journal(source, theirs.positions, locked=True)

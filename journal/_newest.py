@@ -8,29 +8,22 @@ before its sync is synced before it is built upon.  Everything here happens unde
 from __future__ import annotations
 
 import contextlib
-import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _limits as limits
 from ._disk import Disk
-from ._errors import AppendRefused, HomeError
+from ._end import Tail, WriteFailed
+from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
-from ._line import ZERO_HASH, encode_line, fits, stamps, stated_hash
+from ._line import ZERO_HASH, encode_line, fits, stated_hash
+from ._lock import wait_for_syncs
 from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after
 from ._segment import read_end
 from ._time import format_time, now_us
 
 _ADOPTED = b'"type":"prices.adopted"'
-
-
-class WriteFailed(Exception):
-    """A write or sync failed; ``whole_lines`` tells whether a whole line may stand in the file."""
-
-    def __init__(self, reason: str, error: OSError, whole_lines: bool) -> None:
-        super().__init__(reason)
-        self.reason, self.error, self.whole_lines = reason, error, whole_lines
 
 
 class _NotSynced(WriteFailed):
@@ -39,45 +32,6 @@ class _NotSynced(WriteFailed):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__("sync_failed", error, True)
         self.path = path
-
-
-class Tail:
-    """The end of the newest segment, as of the last look under the lock."""
-
-    __slots__ = (
-        "descriptor",
-        "end",
-        "hash",
-        "holds_events",
-        "is_settled",
-        "next_path",
-        "number",
-        "path",
-        "seq",
-        "tick",
-    )
-
-    def __init__(self, descriptor: int, path: Path, end: int, line_hash: bytes, seq: int = 0, tick: int = 0) -> None:
-        self.descriptor, self.path, self.end = descriptor, path, end
-        self.hash, self.seq, self.tick = line_hash, seq, tick
-        self.holds_events = False
-        """Whether anything follows the segment's first line: one that has nothing else is never left for being full."""
-        self.is_settled = True
-        """Whether all up to here is known synced: not where the last line is another process's, which may be dead."""
-        self.number = int(path.stem)
-        self.next_path = str(path.with_name(f"{self.number + 1:08d}.jsonl"))
-
-    def take(self, line: bytes) -> None:
-        """Go on from the last line of the segment."""
-        try:
-            self.seq, self.tick = stamps(line)
-        except ValueError:
-            raise HomeError(f"the last line of {self.path} is no event: run keledger verify") from None
-        self.holds_events, self.is_settled = True, False
-
-    def last(self) -> Last:
-        """The last line, for a segment that continues it."""
-        return Last(self.path.name, self.end, self.seq, self.tick, self.hash)
 
 
 class _Left(NamedTuple):
@@ -92,6 +46,10 @@ class _Left(NamedTuple):
     """Its size then; where it has grown since, another process, which could not know, has gone on in it."""
     last: Last | None
     reason: str
+    others_may_follow: bool = False
+    """Whether others could go on in it before the failure: the lock had been given back, or its size is not known.
+    Where they have, what they wrote may be acknowledged: then all whole lines are kept, the failed one too.  The next
+    file is mostly there then, empty."""
 
 
 class NewestSegment:
@@ -140,10 +98,24 @@ class NewestSegment:
             self._raise_tick()
         return None
 
-    def write(self, data: bytes) -> None:
-        """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed."""
-        self._write_and_sync(self.tail, data)
-        self.tail.is_settled = True
+    def write(self, data: bytes, give_back: Callable[[], bool] | None = None) -> None:
+        """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed.
+
+        *give_back* is called between the two; where it has given the lock back and the sync fails, the segment is left
+        to whoever opens the next one.
+        """
+        tail = self.tail
+        tail.write(data)
+        lock_given_back = give_back is not None and give_back()
+        try:
+            tail.sync()
+        except WriteFailed as failed:
+            if lock_given_back:
+                failed.lock_given_back = True
+                self._left = _Left(tail.path, tail.end + len(data), tail.last(), failed.reason, others_may_follow=True)
+                self._name_next(tail)
+            raise
+        tail.is_settled = True
 
     def open_next(self, reason: str) -> None:
         """Leave the present segment at its last synced line and begin the next one there.
@@ -204,35 +176,37 @@ class NewestSegment:
 
     def _open_newest(self) -> None:
         self.adoptions_seen += 1
+        wait_for_syncs(self._home, self._disk)
         identity = read_writer(self._home) or make_writer(self._home, self._disk)
         self._identity = identity
         self._disk.make_folder(self._home.journal / identity.writer)
         paths = self._home.segments(identity.writer)
         if not paths:
             self._create(1, None, [], "first")
-        elif self._is_left(paths[-1]):
-            self._open_after(paths)
+        elif self._left is not None and self._is_newest(self._left, paths):
+            self._open_after(paths, self._left)
         elif not self._open_clean(paths[-1]):
             self._open_behind(paths)
         if self._disk.exists(self._merging):
             self._raise_tick()
 
-    def _is_left(self, newest: Path) -> bool:
-        left = self._left
-        return left is not None and left.path == newest and left.size_bytes in (None, newest.stat().st_size)
+    def _is_newest(self, left: _Left, paths: Sequence[Path]) -> bool:
+        if left.others_may_follow:
+            return left.path in paths[-2:] and not any(path.stat().st_size for path in paths if path > left.path)
+        return left.path == paths[-1] and left.path.stat().st_size == left.size_bytes
 
-    def _open_after(self, paths: list[Path]) -> None:
-        """Open the segment that could not be opened when the newest one was left."""
-        left = self._left
-        assert left is not None
+    def _open_after(self, paths: list[Path], left: _Left) -> None:
+        """Open the segment that could not be opened when the newest one was left, or that has only its name yet."""
+        if left.others_may_follow and left.path.stat().st_size != left.size_bytes:
+            return self._open_behind(paths, left.reason)
         number, taken_over = int(paths[-1].stem) + 1, False
-        if left.reason == "write_failed" and paths[-1].stat().st_size == 0:
+        if (left.reason == "write_failed" or left.others_may_follow) and paths[-1].stat().st_size == 0:
             number, taken_over = int(paths.pop().stem), True  # nothing of it was ever taken
         self._create(number, left.last, seals_after(paths, left.last, number), left.reason, taken_over=taken_over)
+        return None
 
-    def _open_behind(self, paths: list[Path]) -> None:
-        """Open the next segment behind one whose tail is unclean."""
-        reason = "unclean_tail"
+    def _open_behind(self, paths: list[Path], reason: str = "unclean_tail") -> None:
+        """Open the next segment behind the last line that stands whole and fits."""
         last = find_last(self._home, self.writer.writer)
         if last is not None:
             descriptor = self._disk.open_append(paths[-1].with_name(last.file))
@@ -250,7 +224,7 @@ class NewestSegment:
             return False
         self._sync_folder(path.parent)  # whoever made the segment may have died before its name was durable
         descriptor = self._disk.open_append(path)
-        self._tail = Tail(descriptor, path, end.size_bytes, end.hash)
+        self._tail = Tail(self._disk, descriptor, path, end.size_bytes, end.hash)
         self._tail.take(end.line)
         return True
 
@@ -306,10 +280,11 @@ class NewestSegment:
             raise AppendRefused(f"the first line of {path} would be {len(line)} bytes long: nothing was written")
         folder = self._disk.open_folder(path.parent)
         try:
-            descriptor = self._disk.open_append(path) if taken_over else self._disk.create_exclusive(path)
-            fresh = Tail(descriptor, path, 0, digest, seq, tick)
+            descriptor = self._open_empty(path, taken_over=taken_over)
+            fresh = Tail(self._disk, descriptor, path, 0, digest, seq, tick)
             try:
-                self._write_and_sync(fresh, line)
+                fresh.write(line)
+                fresh.sync()
                 self._sync_names(number, folder, path)
             except BaseException as error:
                 failed = error.reason if isinstance(error, WriteFailed) else reason
@@ -323,6 +298,16 @@ class NewestSegment:
         fresh.end = len(line)
         self._tail = fresh
 
+    def _open_empty(self, path: Path, *, taken_over: bool) -> int:
+        """Make a segment's file.  An empty one that is there was made by a sync that failed without the lock."""
+        if not taken_over:
+            try:
+                return self._disk.create_exclusive(path)
+            except FileExistsError:
+                if path.stat().st_size:
+                    raise
+        return self._disk.open_append(path)
+
     def _sync_names(self, number: int, folder: int, path: Path) -> None:
         try:
             self._disk.sync_folder(folder)
@@ -333,33 +318,20 @@ class NewestSegment:
         except OSError as error:
             raise _NotSynced(path, error) from error
 
+    def _name_next(self, tail: Tail) -> None:
+        """Make the next segment's file, empty, without the lock: from then on nobody goes on in this one.
+
+        Whoever appends next opens it.  Two that fail make one file, and so do an opener and one that fails.
+        """
+        with contextlib.suppress(OSError):
+            self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))
+
     def _leaving(self, tail: Tail, reason: str, last: Last | None = None) -> _Left:
         try:
             size = self._disk.status(tail.descriptor).st_size
         except OSError:
             size = None
-        return _Left(tail.path, size, last if tail.end == 0 else tail.last(), reason)
-
-    def _write_and_sync(self, tail: Tail, data: bytes) -> None:
-        try:
-            written = self._disk.write(tail.descriptor, data)
-        except OSError as error:
-            raise WriteFailed("write_failed", error, self._whole_line_after(tail)) from error
-        if written != len(data):
-            short = OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were taken (no space left)")
-            raise WriteFailed("write_failed", short, b"\n" in data[:written])
-        try:
-            self._disk.sync(tail.descriptor)
-        except OSError as error:
-            raise WriteFailed("sync_failed", error, True) from error
-
-    def _whole_line_after(self, tail: Tail) -> bool:
-        """Whether a failed write left a whole line behind the last synced one; in doubt, yes."""
-        try:
-            left = self._disk.read_at(tail.descriptor, tail.end, limits.LINE_BYTES_MAX)
-        except OSError:
-            return True
-        return b"\n" in left
+        return _Left(tail.path, size, last if tail.end == 0 else tail.last(), reason, others_may_follow=size is None)
 
     def _raise_tick(self) -> None:
         self.tail.tick = max(self.tail.tick, highest_tick(self._home))

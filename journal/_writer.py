@@ -1,23 +1,27 @@
 """Appending: one writer a home, one lock, one newest segment, and three outcomes.
 
-Writing and syncing happen under the one lock, so a line is acknowledged or the last thing in its segment.  After
-a failed or short write, a failed sync, or on an unclean tail, the next segment is opened before the lock is let go,
-chained to the last line that is known synced; no sync is ever retried.
+Writing happens under the one lock, and so does syncing where nobody else wants it: then a line is acknowledged or
+the last thing in its segment.  After a failed or short write, a failed sync, or on an unclean tail, the next segment is
+opened before the lock is let go, chained to the last line that is known synced.  Where the lock had to be waited for,
+it is given back before the sync, which then covers every line up to the appender's own; where that sync fails, the
+segment is left at its last whole line, for others' lines behind this one may be acknowledged.  Either way the event is
+written once more, under its id, and no sync is ever retried.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import _limits as limits
 from ._disk import Disk
-from ._errors import AppendRefused, AppendUnknown, KeledgerError
+from ._end import WriteFailed
+from ._errors import AppendRefused, AppendUnknown, HomeError, KeledgerError
 from ._home import Home, WriterIdentity, remedy
 from ._line import NewEvent, encode_line
-from ._lock import HomeLock
-from ._newest import NewestSegment, WriteFailed
+from ._lock import HomeLock, wait_for_syncs
+from ._newest import NewestSegment
 from ._time import format_time, now_us
 
 
@@ -73,11 +77,22 @@ class Appender:
         if not events:
             return []
         with self._locked:
-            return self.append_locked(events)
+            try:
+                return self._append(events, self._lock.give_back_before_sync if self._lock.was_contended else None)
+            except WriteFailed as error:
+                self._newest.forget()
+                failed = error
+        return self._append_again(events, failed)
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the home's lock.  After an exception the end of the journal is looked up anew."""
-        return self._locked
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home's lock while no sync goes on.  After an exception the end of the journal is looked up anew."""
+        with self._locked:
+            try:
+                wait_for_syncs(self.home, self.disk)
+            except OSError as error:
+                raise self._refused(error) from error
+            yield
 
     def writer(self) -> WriterIdentity:
         """The home's own writer, made on its first event.  Called under the lock."""
@@ -91,6 +106,11 @@ class Appender:
 
     def append_locked(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append while the caller holds :meth:`locked`."""
+        return self._append(events)
+
+    def _append(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None) -> list[Appended]:
+        """Append in batches.  Raises WriteFailed where *give_back* was called and the sync failed: then the segment is
+        left, and the lock is somebody else's."""
         self._look()
         done: list[Appended] = []
         batch: list[NewEvent] = []
@@ -102,7 +122,9 @@ class Appender:
                 batch, size = [], 0
             batch.append(event)
             size += length
-        done += self._append_after(done, batch)
+        if done or self._newest.above_merged:
+            give_back = None  # what follows the sync is done under the lock
+        done += self._append_after(done, batch, give_back)
         if self._newest.above_merged:
             # The marker stands only while a merge holds the lock, or after one died with it.  From here on this
             # writer's own end has a tick above all that was merged.
@@ -111,10 +133,12 @@ class Appender:
             self._newest.above_merged = False
         return done
 
-    def _append_after(self, done: Sequence[Appended], events: Sequence[NewEvent]) -> list[Appended]:
+    def _append_after(
+        self, done: Sequence[Appended], events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None
+    ) -> list[Appended]:
         """Append the next batch.  A refusal is none any more where an earlier batch is durable."""
         try:
-            return self._append_batch(events)
+            return self._append_batch(events, give_back)
         except AppendRefused as error:
             if not done:
                 raise
@@ -132,12 +156,25 @@ class Appender:
         cause = error.error if isinstance(error, WriteFailed) else error
         return AppendRefused(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
 
-    def _append_batch(self, events: Sequence[NewEvent]) -> list[Appended]:
+    def _append_batch(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None) -> list[Appended]:
         """Write a batch; where that fails, once more in the next segment."""
         try:
-            return self._write(events)
+            return self._write(events, give_back)
         except WriteFailed as failed:
+            if failed.lock_given_back:
+                raise
             return self._write_again(events, failed)
+
+    def _append_again(self, events: Sequence[NewEvent], failed: WriteFailed) -> list[Appended]:
+        """Append after a sync failed that went on without the lock; the line stands in the segment that was left."""
+        try:
+            with self._locked:
+                return self._append(events)
+        except (AppendRefused, HomeError) as error:
+            raise AppendUnknown(
+                f"{failed.error.strerror or failed.error} on {self.home.path}; then {error}; the event may appear; "
+                f"{remedy(failed.error)}, then send it again under its id"
+            ) from failed.error
 
     def _write_again(self, events: Sequence[NewEvent], failed: WriteFailed) -> list[Appended]:
         what = f"{failed.error.strerror or failed.error} on {self._newest.tail.path}"
@@ -163,7 +200,7 @@ class Appender:
                 ) from again.error
             raise AppendRefused(f"{problem}: nothing was written; {remedy(again.error)}") from again.error
 
-    def _write(self, events: Sequence[NewEvent]) -> list[Appended]:
+    def _write(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None) -> list[Appended]:
         tail, writer = self._newest.tail, self._newest.writer.writer
         if tail.tick + len(events) >= limits.TICK_MAX:
             raise AppendRefused(f"writer {writer} has used up its ticks: nothing was written")
@@ -187,8 +224,8 @@ class Appender:
                 self._newest.open_next("full")
             except (OSError, WriteFailed) as error:
                 raise self._refused(error) from error
-            return self._write(events)
-        self._newest.write(data)
+            return self._write(events, give_back)
+        self._newest.write(data, give_back)
         tail.end += len(data)
         tail.hash, tail.seq, tail.tick, tail.holds_events = previous, seq, tick, True
         return done

@@ -64,13 +64,26 @@ def _twice(attempt: Callable[[], Any]) -> None:
     attempt()
 
 
-def append_notes(home: Home, tell: Tell, count: int = EVENTS) -> None:
+def append_notes(home: Home, tell: Tell, count: int = EVENTS, disk: Disk | None = None) -> None:
     """Notes, one append each: a first open and a rotation."""
-    appender = Appender(home)
+    appender = Appender(home, disk=disk)
     for number in range(count):
         event = note(f"{number}" + "x" * 300)
         _twice(lambda event=event: appender.append([event]))  # type: ignore[misc]
         tell(event.id)
+
+
+class Company(Disk):
+    """A disk on which the lock is never free at once, as if another process had it: syncs go on without it."""
+
+    def lock(self, descriptor: int, wait_s: float) -> bool:
+        """Take it where it is waited for."""
+        return wait_s > 0 and super().lock(descriptor, wait_s)
+
+
+def append_in_company(home: Home, tell: Tell) -> None:
+    """Notes, each of which finds the lock taken; fewer, for the flow is longer."""
+    append_notes(home, tell, EVENTS - 2, Company())
 
 
 def append_one_note(home: Home, tell: Tell) -> None:
@@ -109,7 +122,8 @@ def do_everything(home: Home, tell: Tell) -> None:
 
 
 FLOWS: dict[str, Callable[[Home, Tell], None]] = {
-    flow.__name__: flow for flow in (append_notes, append_one_note, record_calls, record_one_call, do_everything)
+    flow.__name__: flow
+    for flow in (append_notes, append_in_company, append_one_note, record_calls, record_one_call, do_everything)
 }
 
 

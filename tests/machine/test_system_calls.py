@@ -26,9 +26,9 @@ pytestmark = pytest.mark.machine
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EACCES", "EMFILE", "EINTR")
 FAILING = ("openat", "write", "fdatasync", "fsync", "flock", "mkdir", "rename", "link", "pread64", "access")
-FLOWS = {"append_notes": EVENTS, "record_calls": 2}
+FLOWS = {"append_notes": EVENTS, "append_in_company": EVENTS - 2, "record_calls": 2}
 """What each flow acknowledges when it ends."""
-NEXT = {"append_notes": "append_one_note", "record_calls": "record_one_call"}
+NEXT = {"append_notes": "append_one_note", "append_in_company": "append_one_note", "record_calls": "record_one_call"}
 """What the next process does."""
 
 

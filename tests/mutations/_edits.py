@@ -25,10 +25,13 @@ PROMISE_2 = "tests/promises/test_02_whole_or_absent.py"
 PROMISE_3 = "tests/promises/test_03_three_outcomes.py"
 PROMISE_5 = "tests/promises/test_05_nothing_is_rewritten.py"
 PROMISE_6 = "tests/promises/test_06_a_fault_stays_where_it_is.py"
+PROMISE_6_LOCK = "tests/promises/test_06_the_lock.py"
+PROMISE_6_PLACES = "tests/promises/test_06_other_things_in_its_places.py"
+WITHOUT_THE_LOCK = "tests/promises/test_syncs_without_the_lock.py"
 PROMISE_7 = "tests/promises/test_07_tampering_shows.py"
 PROMISE_8 = "tests/promises/test_08_the_journal_is_enough.py"
 PROMISE_10 = "tests/promises/test_10_the_users_call_is_not_broken.py"
-VERIFYING = "tests/journal/test_verify.py"
+VERIFYING = "tests/journal/verify"
 SIMULATOR = "tests/promises/test_simulator.py"
 COUNTING = "tests/projections/test_counting.py"
 MERGING = "tests/journal/test_merge.py"
@@ -37,8 +40,8 @@ APPENDING = "tests/journal/test_append.py"
 EDITS = (
     Edit(
         "the sync of a line",
-        "journal/_newest.py",
-        "            self._disk.sync(tail.descriptor)\n",
+        "journal/_end.py",
+        "            self._disk.sync(self.descriptor)\n",
         "            pass\n",
         PROMISE_1,
     ),
@@ -118,7 +121,7 @@ EDITS = (
         "journal/_disk.py",
         "flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
         "flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK",
-        PROMISE_6,
+        PROMISE_6_PLACES,
     ),
     Edit(
         "the check of an open appender's tail",
@@ -143,17 +146,66 @@ EDITS = (
     ),
     Edit(
         "the rule that no sync is retried",
-        "journal/_newest.py",
+        "journal/_end.py",
         '        except OSError as error:\n            raise WriteFailed("sync_failed", error, True) from error\n',
-        "        except OSError:\n            self._disk.sync(tail.descriptor)\n",
+        "        except OSError:\n            self._disk.sync(self.descriptor)\n",
         PROMISE_6,
     ),
     Edit(
         "the memory of a file whose sync failed",
         "journal/_newest.py",
-        "        return left is not None and left.path == newest and",
-        "        return left is None and",
+        "        return left.path == paths[-1] and",
+        "        return not left and",
         PROMISE_6,
+    ),
+    Edit(
+        "the name of the next segment after a sync that went on without the lock has failed",
+        "journal/_newest.py",
+        "                self._name_next(tail)\n",
+        "",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the memory of a file whose sync failed without the lock",
+        "journal/_newest.py",
+        "        if left.others_may_follow:\n            return left.path in",
+        "        if left.others_may_follow:\n            return False and left.path in",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the lines that others wrote behind a sync that failed",
+        "journal/_newest.py",
+        "        if left.others_may_follow and left.path.stat().st_size != left.size_bytes:\n",
+        "        if left.others_may_follow and left.size_bytes is None:\n",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the event written once more after a sync failed without the lock",
+        "journal/_writer.py",
+        "        return self._append_again(events, failed)\n",
+        "        return [] if failed else self._append_again(events, failed)\n",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the second lock of a sync that goes on",
+        "journal/_lock.py",
+        "            self._disk.share(self._syncing)\n",
+        "",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the wait for syncs where a segment is opened",
+        "journal/_newest.py",
+        "        wait_for_syncs(self._home, self._disk)\n",
+        "",
+        WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the wait for syncs where the lock is held for longer",
+        "journal/_writer.py",
+        "                wait_for_syncs(self.home, self.disk)\n",
+        "                pass\n",
+        WITHOUT_THE_LOCK,
     ),
     Edit(
         "the segment behind one whose first line was not synced",
@@ -164,7 +216,7 @@ EDITS = (
     ),
     Edit(
         "the count of what a write took",
-        "journal/_newest.py",
+        "journal/_end.py",
         "        if written != len(data):\n",
         "        if written < 0:\n",
         PROMISE_6,
@@ -216,14 +268,14 @@ EDITS = (
         "journal/_disk.py",
         "        return taken.acquire(timeout=wait_s)\n",
         "        return taken.acquire()\n",
-        PROMISE_6,
+        PROMISE_6_LOCK,
     ),
     Edit(
         "the dropping of a lock that was inherited by a fork",
         "journal/_lock.py",
         "        if os.getpid() == self._pid:\n",
         "        if self._pid:\n",
-        PROMISE_6,
+        PROMISE_6_LOCK,
     ),
     Edit(
         "the dedupe",

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
 
 from .support import SMALL_SEGMENT_BYTES, ignore
 
@@ -15,6 +16,14 @@ from .support import SMALL_SEGMENT_BYTES, ignore
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments that rotate within :func:`tests.promises.support.append_script`."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", SMALL_SEGMENT_BYTES)
+
+
+@pytest.fixture(params=["alone", "in company"])
+def company(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once alone; once as if another process had the lock whenever it is asked for, so that syncs go on without it."""
+    if request.param == "in company":
+        real = Disk.lock
+        monkeypatch.setattr(Disk, "lock", lambda disk, lock, wait_s: wait_s > 0 and real(disk, lock, wait_s))
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ def missed(machine: Machine, acknowledged: Sequence[str]) -> list[str]:
     return problems
 
 
+@pytest.mark.usefixtures("company")
 @pytest.mark.parametrize("act", ACTS)
 def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, act: Act) -> None:
     """At once, and after another process went on upon what the dead one had not synced."""
@@ -86,6 +87,7 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, act:
         assert (at, missed(cut, acknowledged)) == (at, [])
 
 
+@pytest.mark.usefixtures("company")
 def test_a_call_that_fails_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """A failed sync has dropped its pages for good: that a later one succeeds does not bring them back."""
     for at in range(1, calls_of(append, tmp_path) + 1):
@@ -166,6 +168,7 @@ def test_what_is_synced_was_opened_before_it_changed(home: Home) -> None:
         assert disk.trace[synced].opened_at == opened
 
 
+@pytest.mark.usefixtures("company")
 def test_each_line_is_synced_before_it_is_acknowledged(home: Home) -> None:
     disk = RecordingDisk()
     acknowledged: list[int] = []

@@ -57,6 +57,7 @@ def check_outcomes(home: Home, outcomes: Outcomes) -> None:
     assert [finding for finding in verify(home).findings if finding.damage] == []
 
 
+@pytest.mark.usefixtures("company")
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("late", [False, True], ids=["instead of the call", "after its effect"])
 def test_each_call_fails_once(tmp_path: Path, code: int, late: bool) -> None:
@@ -75,6 +76,7 @@ def test_each_call_fails_once(tmp_path: Path, code: int, late: bool) -> None:
     assert spared > 10  # a failed write or sync is made good in the next segment
 
 
+@pytest.mark.usefixtures("company")
 @pytest.mark.parametrize("code", CODES)
 def test_each_call_fails_from_some_moment_on(tmp_path: Path, code: int) -> None:
     for at, name in enumerate(script_calls(tmp_path), 1):
@@ -86,6 +88,7 @@ def test_each_call_fails_from_some_moment_on(tmp_path: Path, code: int) -> None:
             raise AssertionError(f"from call {at}, {name}, on: {outcomes}") from error
 
 
+@pytest.mark.usefixtures("company")
 @pytest.mark.parametrize("name", ["write", "sync", "sync_folder", "create_exclusive"])
 def test_one_kind_of_call_fails_for_a_while(tmp_path: Path, name: str) -> None:
     """Two calls of a kind after one another, so that making it good in the next segment fails too."""
@@ -105,6 +108,7 @@ def test_one_kind_of_call_fails_for_a_while(tmp_path: Path, name: str) -> None:
     assert seen
 
 
+@pytest.mark.usefixtures("company")
 def test_a_refused_event_does_not_come_back_after_a_power_cut(tmp_path: Path) -> None:
     """Nor does a power cut make an event that is done unknown; whichever call had failed, and whether for long."""
     counted = Machine(_folder(tmp_path, "counted"))
@@ -130,6 +134,7 @@ def _folder(parent: Path, name: str) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("company")
 def test_a_kill_at_any_call_may_be_answered_by_sending_all_again(tmp_path: Path) -> None:
     """A child that is really killed: whatever it had acknowledged stands, and the rest may be sent again."""
     for at in range(1, len(script_calls(tmp_path)) + 1):
