@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._merge import Merged, MergeRefused
     from ._money import pico_to_usd, usd_to_pico
     from ._reader import Chunk, Position, Scan, scan_journal
+    from ._restart import boot_id, chain_leads_to
     from ._schema import json_schema
     from ._segment import Finding
     from ._tail import Totals, tail_totals
@@ -71,6 +72,8 @@ __all__ = [
     "UsageError",
     "Verified",
     "anchor",
+    "boot_id",
+    "chain_leads_to",
     "check_zone",
     "diagnose",
     "filesystem_kind",
@@ -102,6 +105,7 @@ _MODULES = {
     "_merge": ("MergeRefused", "Merged"),
     "_money": ("pico_to_usd", "usd_to_pico"),
     "_reader": ("Chunk", "Position", "Scan", "scan_journal"),
+    "_restart": ("boot_id", "chain_leads_to"),
     "_schema": ("json_schema",),
     "_segment": ("Finding",),
     "_tail": ("Totals", "tail_totals"),

@@ -19,7 +19,7 @@ from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
 from ._lock import wait_for_syncs
-from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after
+from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
 
@@ -124,11 +124,12 @@ class NewestSegment:
         why it is left.
         """
         tail = self.tail
-        if reason != "sync_failed" and not tail.is_settled:
+        if not tail.is_settled and reason != "sync_failed":
             reason = self._sync_before_sealing(tail.descriptor, reason)
         if reason in ("write_failed", "sync_failed"):
             self._left = self._leaving(tail, reason)
-        self._create(tail.number + 1, tail.last(), [seal(tail.path, tail.end)], reason)
+        last = what_stands(tail.path, tail.last()) if reason == "sync_failed" else tail.last()
+        self._create(tail.number + 1, last, [seal(tail.path, last.length_bytes)], reason)
         self._close_quietly(tail.descriptor)
 
     def give_up(self, reason: str) -> None:
@@ -202,7 +203,10 @@ class NewestSegment:
         number, taken_over = int(paths[-1].stem) + 1, False
         if (left.reason == "write_failed" or left.others_may_follow) and paths[-1].stat().st_size == 0:
             number, taken_over = int(paths.pop().stem), True  # nothing of it was ever taken
-        self._create(number, left.last, seals_after(paths, left.last, number), left.reason, taken_over=taken_over)
+        last = left.last
+        if last is not None and left.reason == "sync_failed":
+            last = what_stands(left.path, last)
+        self._create(number, last, seals_after(paths, last, number), left.reason, taken_over=taken_over)
         return None
 
     def _open_behind(self, paths: list[Path], reason: str = "unclean_tail") -> None:

@@ -12,9 +12,9 @@ import orjson
 
 from ._home import Home, WriterIdentity
 from ._identity import new_id
-from ._line import ZERO_HASH, NewEvent
+from ._line import ZERO_HASH, NewEvent, stamps
 from ._reader import scan_journal
-from ._segment import read_end
+from ._segment import read_end, read_head, scan_segment
 
 READER_MIN = "0.1.0"
 """The oldest release that reads what this one writes."""
@@ -88,6 +88,23 @@ def find_last(home: Home, writer: str) -> Last | None:
         return None
     file = f"{position.segment:08d}.jsonl"
     return Last(file, position.offset_bytes, position.seq, position.tick, bytes.fromhex(position.hash))
+
+
+def what_stands(path: Path, last: Last) -> Last:
+    """The last line at or above *last* that can still be read: after a failed sync the kernel may show the disk.
+
+    What is missing then was never synced, so it is a dead process's, and nobody was told that it is there.  Called
+    under the lock.  Raises OSError.
+    """
+    head = read_head(path)
+    if head is None or path.name != last.file:
+        return last
+    scan = scan_segment(path, head.prev_hash, length=last.length_bytes)
+    try:
+        seq, tick = stamps(scan.last_line)
+    except ValueError:  # it fits its hash, and is no event: verify tells
+        return last
+    return Last(path.name, scan.end, seq, tick, scan.last_hash)
 
 
 def highest_tick(home: Home) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keledger.journal import Finding, Home, Position, Scan, scan_journal
+from keledger.journal import Finding, Home, Position, Scan, boot_id, chain_leads_to, scan_journal
 
 from . import _engine as engine
 from ._cache import Cache, Layer, Manifest, Marks
@@ -45,11 +45,36 @@ class Reading:
 
 def read_on(home: Home, manifest: Manifest | None) -> Reading:
     """Check what follows the cache's positions; all of the journal where they do not hold any more."""
-    if manifest is not None and _hold(home, manifest):
-        scan = scan_journal(home, manifest.positions)
+    held = _held(home, manifest) if manifest is not None else None
+    if held is not None:
+        scan = scan_journal(home, held.positions)
         if not scan.rewound:
-            return Reading(manifest, scan)
+            return Reading(held, scan)
     return Reading(None, scan_journal(home))
+
+
+def read_up_to(reading: Reading) -> Manifest:
+    """The manifest of a cache that has taken in what is new, with the files of before."""
+    old, positions = reading.manifest or Manifest(), reading.scan.positions
+    read_from = {writer: old.read_from.get(writer, 1) for writer in positions}
+    return replace(old, positions=positions, boot=boot_id(), read_from=read_from)
+
+
+def _held(home: Home, manifest: Manifest) -> Manifest | None:
+    """The manifest, if what it holds still stands in the journal; after a restart of the machine with that noted."""
+    if not _hold(home, manifest):
+        return None
+    boot = boot_id()
+    if boot and manifest.boot == boot:
+        return manifest
+    try:
+        for writer, position in manifest.positions.items():
+            if not chain_leads_to(home, writer, position, manifest.read_from.get(writer, 1)):
+                return None
+    except OSError:
+        return None
+    read_from = {writer: position.segment for writer, position in manifest.positions.items()}
+    return replace(manifest, boot=boot, read_from=read_from)
 
 
 def _hold(home: Home, manifest: Manifest) -> bool:
@@ -96,7 +121,7 @@ def fold(cache: Cache, reading: Reading, *, on_progress: Progress | None = None)
         total = reading.new_bytes
         staged = stage(reading.scan.chunks, staging, on_progress=_looking(on_progress, total))
         with _builder(folder) as connection:
-            manifest = _Builder(cache, connection, folder, old, staged).run(reading.scan)
+            manifest = _Builder(cache, connection, folder, old, staged).run(reading)
         cache.replace(manifest)
     if on_progress is not None:
         on_progress(total, total)
@@ -116,8 +141,9 @@ class _Builder:
         )
         self.token = os.urandom(8).hex()
 
-    def run(self, scan: Scan) -> Manifest:
+    def run(self, reading: Reading) -> Manifest:
         """Load, take up, publish the files, and return the manifest that names them."""
+        scan = reading.scan
         fresh = self.folder / "fresh.duckdb"
         self._create(fresh, "fresh")
         for number, layer in enumerate(self.old.layers):
@@ -130,10 +156,10 @@ class _Builder:
                 self.connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM old_{number}.{table}")
         layer = self._finish(fresh, self.old.layers[len(layers) :])
         kept = settled([*scan.findings, *findings], scan.positions)
-        return Manifest(
+        return replace(
+            read_up_to(reading),
             layers=(*layers, layer) if layer.rows else layers,
             marks=marks,
-            positions=scan.positions,
             findings=tuple(dict.fromkeys([*self.old.findings, *kept])),
         )
 

@@ -36,7 +36,7 @@ from keledger.journal import Finding, Home, Position
 from . import _engine as engine
 from ._engine import Connection
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised where the manifest's shape, or how layers are made from the same SQL, changes."""
 
 _FOLDER_MODE = 0o700
@@ -92,6 +92,10 @@ class Manifest:
     positions: Mapping[str, Position] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     """What was wrong below the positions; a reader that goes on from there would not see it again."""
+    boot: str = ""
+    """The start of the machine in which all that is below the positions was last read, or held to its hashes."""
+    read_from: Mapping[str, int] = field(default_factory=dict)
+    """By writer the lowest segment of which lines were read since that start: they may never have been synced."""
 
     @property
     def calls(self) -> int:
@@ -111,6 +115,8 @@ class Manifest:
             "marks": asdict(self.marks) if self.marks else None,
             "positions": {writer: asdict(position) for writer, position in self.positions.items()},
             "findings": [asdict(finding) for finding in self.findings],
+            "boot": self.boot,
+            "read_from": dict(self.read_from),
         }
         body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(body).hexdigest().encode() + b"\n" + body + b"\n"
@@ -128,6 +134,8 @@ class Manifest:
             marks=Marks(**content["marks"]) if content["marks"] else None,
             positions={writer: Position(**position) for writer, position in content["positions"].items()},
             findings=tuple(Finding(**finding) for finding in content["findings"]),
+            boot=content["boot"],
+            read_from=content["read_from"],
         )
 
 

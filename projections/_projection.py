@@ -192,6 +192,7 @@ class Projection:
             if may_fold and (damaged or reading.new_bytes > TAIL_BYTES_MAX) and self._folded(reading, seen):
                 folded = True
                 continue
+            seen = self._kept(reading.manifest, seen)
             try:
                 opened = _open_reading(self._cache, reading, seen)
             except engine.CacheDamaged:
@@ -215,6 +216,18 @@ class Projection:
             raise HomeError(f"cannot open {self._cache.folder}: {error.strerror}") from error
         except engine.CacheDamaged as error:
             raise HomeError(f"{self._cache.folder} stays damaged ({error}): is the disk all right?") from None
+
+    def _kept(self, held: Manifest | None, seen: Manifest | None) -> Manifest | None:
+        """Keep that the cache was held to the journal after a restart, so that the next reader need not do it.
+
+        Returns the manifest that is on disk then: *seen* where another builder is at work, or nothing can be written.
+        """
+        if held is not None and held != seen:
+            with contextlib.suppress(OSError), self._cache.lock(0.0) as alone:
+                if alone and self._cache.read() == seen:
+                    self._cache.replace(held)
+                    return held
+        return seen
 
     def _folded(self, reading: Reading, seen: Manifest | None) -> bool:
         """Make a layer of what is new, and say whether to look again: not where the reader goes on in memory."""

@@ -26,6 +26,8 @@ SUITE = (
     "tests/promises/test_01_returned_is_durable.py",
     "tests/promises/test_03_three_outcomes.py",
     "tests/promises/test_06_a_fault_stays_where_it_is.py",
+    "tests/promises/test_06_other_things_in_its_places.py",
+    "tests/promises/test_06_the_lock.py",
     "--deselect=tests/journal/test_append.py::test_eight_processes_append_while_two_read",  # long, and nothing new here
 )
 """The tests of what writes.  Those of what reads damage the journal themselves."""

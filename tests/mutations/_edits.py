@@ -208,6 +208,20 @@ EDITS = (
         WITHOUT_THE_LOCK,
     ),
     Edit(
+        "the look at what a failed sync has left",
+        "journal/_newest.py",
+        '        last = what_stands(tail.path, tail.last()) if reason == "sync_failed" else tail.last()\n',
+        "        last = tail.last()\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the look below a position after a restart",
+        "projections/_build.py",
+        "            if not chain_leads_to(home, writer, position, manifest.read_from.get(writer, 1)):\n",
+        "            if not chain_leads_to and writer and position:\n",
+        "tests/projections/test_restart.py",
+    ),
+    Edit(
         "the segment behind one whose first line was not synced",
         "journal/_newest.py",
         "        except _NotSynced as failed:\n",

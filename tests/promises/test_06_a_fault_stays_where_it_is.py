@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, AppendUnknown, Home, HomeError, KeledgerError, Ledger, verify
-from keledger.journal import _limits as limits
+from keledger.journal import AppendRefused, AppendUnknown, Home, verify
 from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
-from tests.journal.support import call, calls, events, newest_segment, note, tree_bytes
-from tests.journal.test_spool import BEGIN, END
+from tests.journal.support import events, newest_segment, note
 
 from .power import Machine
 from .support import (
@@ -28,14 +23,12 @@ from .support import (
     RecordingDisk,
     ShortWrites,
     Step,
-    Tell,
+    WatchedDisk,
     append_once,
     append_script,
     counted_ids,
     failing,
-    in_child,
     script_events,
-    started_child,
 )
 
 CODES = [pytest.param(code, id=errno.errorcode[code]) for code in FAILURES]
@@ -170,6 +163,60 @@ def test_a_file_whose_sync_failed_is_left_for_good(home: Home) -> None:
     assert not verify(home).damaged
 
 
+@pytest.mark.parametrize("in_company", [False, True])
+def test_a_dead_process_line_that_a_failed_sync_took_is_not_sealed_in(home: Home, in_company: bool) -> None:
+    """After a failed sync the kernel may show what is on the disk: nothing, where a killed process had written."""
+    Appender(home).append([note("first")])
+    path = newest_segment(home)
+    durable = path.stat().st_size
+    Appender(home).append([note("of a process that died before its sync")])
+
+    class Shown(Disk):
+        failed = False
+
+        def lock(self, descriptor: int, wait_s: float) -> bool:
+            return (wait_s > 0 or not in_company) and super().lock(descriptor, wait_s)
+
+        def sync(self, descriptor: int) -> None:
+            if self.failed:
+                return super().sync(descriptor)
+            self.failed = True
+            lost = path.stat().st_size - durable
+            with path.open("r+b") as file:
+                file.seek(durable)
+                file.write(bytes(lost))
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    Appender(home, disk=Shown()).append([note("second")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "second"]
+    assert not verify(home).damaged
+
+
+def test_what_others_wrote_after_a_failure_of_unknown_extent_stands(home: Home) -> None:
+    """Where not even the file's size can be asked, nobody knows whether others went on in it: nothing is sealed off."""
+
+    class Blind(WatchedDisk):
+        failing = blind = False
+
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            self.blind |= self.failing and name == "write"
+            if self.blind and name in ("write", "create_exclusive", "status"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return call(*arguments)
+
+    disk = Blind()
+    appender, others = Appender(home, disk=disk), Appender(home)
+    appender.append([note("first")])
+    disk.failing = True
+    with pytest.raises(AppendRefused):
+        appender.append([note("second")])
+    disk.failing = disk.blind = False
+    others.append([note("third")])
+    appender.append([note("fourth")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", "third", None, "fourth"]
+    assert not verify(home).damaged
+
+
 def test_a_segment_whose_first_line_was_not_synced_is_continued_by_nobody(home: Home) -> None:
     """Another process would find the line whole: so the next segment is there before it can look."""
     disk = RecordedFaults("sync", 2, failing(errno.EIO))  # the first is that of writer.json
@@ -283,264 +330,6 @@ def test_other_appenders_go_on_beside_one_whose_disk_fails(home: Home) -> None:
                 acknowledged.append(event.id)
     assert set(acknowledged) <= set(counted_ids(home))
     assert not verify(home).damaged
-
-
-# The lock.
-
-
-def test_a_stopped_holder_of_the_lock_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A real process that is stopped with the lock in its hand; it goes on as if nothing had been."""
-    assert limits.LOCK_WAIT_S == 5.0
-    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
-    Appender(home).append([note("before")])
-
-    def hold(tell: Tell) -> None:
-        appender = Appender(home)
-        with appender.locked():
-            tell("held")
-            signal.sigwait({signal.SIGUSR1})
-            appender.append_locked([note("holder")])
-        tell("let go")
-
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    try:
-        with started_child(hold) as child:
-            assert child.wait_for_line() == "held"
-            child.send(signal.SIGSTOP)
-            waiting = Appender(home)
-            for _ in range(2):
-                with pytest.raises(AppendRefused, match="another process has held"):
-                    waiting.append([note("refused")])
-            child.send(signal.SIGUSR1)
-            child.send(signal.SIGCONT)
-            assert child.wait_for_line() == "let go"
-            waiting.append([note("after")])
-            assert child.ended().status == 0
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-    assert [event["data"].get("text") for event in events(home)] == [None, "before", "holder", "after"]
-
-
-def test_a_killed_holder_of_the_lock_holds_it_no_more(home: Home) -> None:
-    def hold(tell: Tell) -> None:
-        with Appender(home).locked():
-            tell("held")
-            signal.pause()
-
-    with started_child(hold) as child:
-        assert child.wait_for_line() == "held"
-        child.send(signal.SIGKILL)
-        Appender(home).append([note("after")])
-        assert child.ended().killed
-    assert len(counted_ids(home)) == 1
-
-
-def test_a_thread_that_is_stuck_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
-    appender = Appender(home)
-    held, let_go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with appender.locked():
-            held.set()
-            let_go.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    with pytest.raises(AppendRefused, match="a thread of this process has held"):
-        appender.append([note("refused")])
-    let_go.set()
-    thread.join()
-    appender.append([note("after")])
-    assert [event["data"].get("text") for event in events(home)] == [None, "after"]
-
-
-# Processes made from one that has the journal open.
-
-
-def append_in_process(path: Path, name: str) -> None:
-    """What a process of a pool does; at the top, so that it can be named in another interpreter."""
-    appender = Appender(Home.at(path))
-    for number in range(10):
-        appender.append([note(f"{name} {number}")])
-
-
-@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
-def test_processes_of_every_start_method_append_beside_each_other(home: Home, method: str) -> None:
-    appender = Appender(home)
-    appender.append([note("parent")])
-    context: Any = multiprocessing.get_context(method)
-    processes = [context.Process(target=append_in_process, args=(home.path, f"{n}")) for n in range(3)]
-    for process in processes:
-        process.start()
-    appender.append([note("parent")])
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    assert len(counted_ids(home)) == 32
-    assert verify(home).findings == []
-
-
-def test_a_child_forked_while_another_thread_appends_is_not_stuck(home: Home) -> None:
-    """The mutex is held by a thread that the child does not have, and the lock by its parent."""
-    appender = Appender(home)
-    appender.append([note("before")])
-    held, let_go = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with appender.locked():
-            held.set()
-            let_go.wait()
-            appender.append_locked([note("parent")])
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    held.wait()
-    with started_child(lambda _: appender.append([note("child")])) as child:
-        let_go.set()
-        thread.join()
-        assert child.ended().status == 0
-    appender.append([note("after")])
-    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent", "child", "after"]
-    assert verify(home).findings == []
-
-
-def test_a_child_forked_inside_the_lock_neither_has_it_nor_gives_it_up(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
-    appender = Appender(home)
-    appender.append([note("before")])
-
-    def leave_and_append(tell: Tell) -> None:
-        with pytest.raises(AppendRefused, match="another process"):
-            Appender(home).append([note("child")])
-        appender.close()
-
-    with appender.locked():
-        assert in_child(leave_and_append).status == 0
-        with pytest.raises(AppendRefused, match="another process"):
-            Appender(home).append([note("other")])
-        appender.append_locked([note("parent")])
-    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent"]
-
-
-# What is not what it should be, in each place.
-
-KINDS = ("fifo", "link", "folder", "file", "owner", "mode")
-
-
-def places(home: Home) -> dict[str, Path]:
-    """The places of a home that has one call, by name."""
-    writer = home.journal / home.writers()[0]
-    return {
-        "home": home.path,
-        "lock": home.lock,
-        "writer.json": home.path / "writer.json",
-        "journal": home.journal,
-        "writer": writer,
-        "segment": writer / "00000001.jsonl",
-        "next segment": writer / "00000002.jsonl",
-        "prices": home.prices,
-        "price": min(home.prices.iterdir()),
-        "spool": home.spool,
-        "spooled": home.spool / f"{BEGIN['id']}.json",
-    }
-
-
-REFUSED = {
-    "home": {"fifo", "link", "file", "owner", "mode"},
-    "lock": {"fifo", "link", "folder", "owner"},
-    "writer.json": {"fifo", "folder", "file"},
-    "journal": {"fifo", "file"},
-    "writer": {"fifo", "file"},
-    "segment": {"fifo", "link", "folder", "owner"},
-    "next segment": {"owner"},
-    "prices": {"fifo", "folder", "file"},
-    "price": {"fifo", "folder", "file"},
-    "spool": set(),
-    "spooled": set(),
-}
-"""Where a call cannot be recorded.  Links and modes inside of the home are its owner's own doing: nobody else can get
-there.  A spool that is not as it should be is left alone."""
-
-
-def put(kind: str, path: Path, aside: Path) -> None:
-    """Let something else stand in a place; what stood there is moved aside, or changes its owner or mode."""
-    if os.path.lexists(path):
-        path.rename(aside)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.parent.chmod(0o700)
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "link":
-        path.symlink_to(aside)
-    elif kind == "folder":
-        path.mkdir(mode=0o700)
-    elif kind == "file" or not aside.exists():
-        path.touch(mode=0o600)
-    else:
-        aside.rename(path)
-    if kind == "owner":
-        os.chown(path, 65534, 65534)
-    elif kind == "mode":
-        path.chmod(0o777)
-
-
-@pytest.mark.usefixtures("quick_syncs")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("place", REFUSED)
-def test_what_is_not_what_it_should_be_is_refused_or_harmless(
-    home: Home, tmp_path: Path, place: str, kind: str
-) -> None:
-    """It is never waited for, written through or replaced; a refusal says in one line what stands where."""
-    if kind == "owner" and os.geteuid() != 0:
-        pytest.skip("only root can give a file to somebody else")
-    with Ledger.open(home.path) as ledger:
-        ledger.record(**call())
-    path, aside = places(home)[place], tmp_path / "aside"
-    put(kind, path, aside)
-    before, stood = tree_bytes(tmp_path), os.lstat(path)
-
-    def try_it(tell: Tell) -> None:
-        signal.alarm(20)  # whoever waits for a FIFO is killed
-        problem = ""
-        try:
-            with Ledger.open(home.path) as ledger:
-                ledger.record(**call())
-        except KeledgerError as error:
-            problem = str(error)
-        assert not problem or (str(home.path) in problem and "\n" not in problem)
-        tell("refused" if problem else "recorded")
-        for look in (verify, calls):
-            with contextlib.suppress(HomeError):
-                look(home)
-
-    ended = in_child(try_it)
-    assert ended.status == 0
-    assert ended.told == ["refused" if kind in REFUSED[place] else "recorded"]
-    found = os.lstat(path)
-    assert (found.st_ino, found.st_mode, found.st_uid) == (stood.st_ino, stood.st_mode, stood.st_uid)
-    after = tree_bytes(tmp_path)
-    kept = {name for name in before if "journal" in name or "prices" in name or name.startswith("aside")}
-    assert all(after[name].startswith(before[name]) for name in kept)
-    if ended.told == ["refused"]:
-        assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
-
-
-@pytest.mark.parametrize("kind", ["fifo", "folder", "file", "link"])
-def test_a_call_that_is_finished_is_kept_beside_a_home_that_is_not_one(home: Home, tmp_path: Path, kind: str) -> None:
-    """A watched call is not refused: it waits in the spool until the home is what it should be."""
-    ledger, spool = Ledger.open(home.path), home.spool
-    put(kind, home.path, tmp_path / "aside")
-    if kind == "folder":
-        (home.path / "letter.txt").touch()
-        home.path.chmod(0o755)
-    assert not ledger.record_hook(BEGIN, END).journaled
-    assert [path.stem for path in spool.iterdir()] == [BEGIN["id"]]
-    ledger.close()
 
 
 @pytest.mark.usefixtures("small_segments", "quick_syncs")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keledger.journal import (
-    AppendRefused,
     AppendUnknown,
     Home,
-    HomeError,
     JournalDamaged,
     KeledgerError,
     Merged,
@@ -25,13 +21,11 @@ from keledger.journal import (
 from keledger.journal._identity import id_of_key, new_id
 
 from .checks import lines_of
-from .kernel import Kernel, Violation
-from .machines import Machine, Machines, Worker, told
+from .kernel import Kernel
+from .machines import REFUSALS, Machine, Machines, Worker, told
 from .model import Model
 from .prices import MODELS
-
-REFUSALS = (AppendRefused, HomeError)
-"""Errors that say: nothing was written."""
+from .processes import Violation
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +86,7 @@ class Actions:
 
     def call(self, machine: Machine, worker: Worker) -> None:
         """Make a call with the library: a fault of the journal never comes out of it [10]."""
-        ledger, told_on_stderr = worker.ledger, io.StringIO()
+        ledger, before = worker.ledger, len(worker.process.said)
 
         def make() -> Any:
             with ledger.call(provider="openai", model="gpt-5-mini", session="s1") as call:
@@ -100,13 +94,12 @@ class Actions:
                     call.complete({"usage": {"prompt_tokens": 1000, "completion_tokens": 20}})
             return call
 
-        with contextlib.redirect_stderr(told_on_stderr):
-            made = self.machines.let(worker, make)
+        made = self.machines.let(worker, make)
         if made is None:
             return
         if made.recorded.journaled:
             self._acknowledge(machine, [made.id])
-        elif made.id in told_on_stderr.getvalue():
+        elif made.id in worker.process.said[before:]:
             return  # whole, for somebody to keep; a file that was made of it may be lost
         elif (machine.spool / f"{made.id}.json").exists() or self.model.known(made.id).possible:
             machine.acknowledged.calls_kept.add(made.id)  # or somebody has brought it in already

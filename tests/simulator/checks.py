@@ -17,13 +17,13 @@ import orjson
 from keledger.journal import Finding, Home, Scan, scan_journal, tail_totals, usd_to_pico, verify
 from keledger.journal._segment import read_head
 from keledger.projections import digest, open_projection, rebuild
-from keledger.projections._build import read_on
+from keledger.projections._build import read_on, read_up_to
 from keledger.projections._cache import Manifest
 from tests.projections.support import Expected, expected, hold_to
 
-from .kernel import Violation
 from .machines import Machine
 from .model import Model
+from .processes import Violation
 from .storage import FileNode, FolderNode, Storage
 
 
@@ -59,7 +59,7 @@ class Follower:
         if reading.manifest is None:
             self.lines.clear()
         self.lines += lines_of(reading.scan)
-        self.manifest = Manifest(positions=reading.scan.positions)
+        self.manifest = read_up_to(reading)
 
 
 class Checks:
@@ -81,7 +81,7 @@ class Checks:
         self.events_read += len(found)
         machine.acknowledged.hold(found, str(machine.home.journal))
         for finding in scan.findings:
-            if finding.damage and finding.kind != "tail_torn" and not _torn_batch(machine, finding):
+            if finding.damage and finding.kind != "tail_torn" and not _lost_unacknowledged(machine, finding):
                 raise Violation(f"a reader is told of damage that nobody did: {finding.message}")
         return found
 
@@ -105,9 +105,8 @@ class Checks:
 
         A torn tail may be told of a writer's newest segment that has a first line.  Of the home's present writer it may
         not be told once an append has returned after the last fault, for that append has sealed it off.  Where a merge
-        into the home was cut off, writers and lines may be missing that those merged so far name.  And where a power
-        cut has lost the middle of several lines in one write, but not the end, a line behind the gap fits the hash
-        that the one above it states: nobody can tell that from a damaged line.
+        into the home was cut off, writers and lines may be missing that those merged so far name.  And lines that were
+        not acknowledged may be gone: see :func:`_lost_unacknowledged`.
         """
         for finding in verify(machine.home).findings:
             if not finding.damage:
@@ -122,7 +121,7 @@ class Checks:
                 continue
             if finding.kind in ("writer_missing", "end_missing") and machine.merge_cut_off:
                 continue
-            if _torn_batch(machine, finding):
+            if _lost_unacknowledged(machine, finding):
                 continue
             raise Violation(f"verify finds damage that nobody did: {finding.kind}: {finding.message}")
 
@@ -184,11 +183,26 @@ def _digest(home: Home) -> str:
         return digest(projection)
 
 
-def _torn_batch(machine: Machine, finding: Finding) -> bool:
-    """Whether a line is told damaged that stands in a write which a power cut has torn."""
-    writes = machine.computer.storage.torn.get(finding.path, ())
-    at = finding.offset_bytes
-    return finding.kind == "line_damaged" and at is not None and any(one.start <= at < one.end for one in writes)
+def _lost_unacknowledged(machine: Machine, finding: Finding) -> bool:
+    """Whether a power cut has lost what was not acknowledged, and nobody can tell that from damage.
+
+    Either the middle of several lines in one write is lost, but not the end: a line behind the gap fits the hash that
+    the one above it states.  Or a sync had failed, of which the kernel told a process that could not seal the lines
+    off: one that was merging this home, or one behind whose lines others had gone on.  The next segment then continues
+    the last whole line that was to be seen.
+    """
+    torn, path, at = machine.computer.storage.torn, finding.path, finding.offset_bytes
+    if (
+        finding.kind == "line_damaged"
+        and at is not None
+        and any(one.start <= at < one.end for one in torn.get(path, ()))
+    ):
+        return True
+    if finding.kind not in ("line_damaged", "segment_short", "chain_broken"):
+        return False
+    folder = f"{Path(path).parent}/"
+    below = [writes for other, writes in torn.items() if other.startswith(folder) and other <= path]
+    return any(one.taken_for_clean for writes in below for one in writes)
 
 
 def _present_writer(home: Home) -> str:

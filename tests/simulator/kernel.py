@@ -4,9 +4,6 @@
 product's own ``Disk``: so each call that ``Disk`` is made of is a place where things go wrong, and ``Disk`` itself is
 on trial.  Calls are carried out on real files, for readers open those; nothing is really synced, it is only written
 down in :class:`.storage.Storage`.
-
-A killed process is an exception that no handler may stop: :class:`Crash` comes out of the call, and again out of every
-later one, so that no cleanup code of a dead process touches the disk.
 """
 
 from __future__ import annotations
@@ -16,160 +13,32 @@ import fcntl
 import os
 import shutil
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from .faults import Fault, Faults
+from .faults import Fault
+from .processes import Crash, Processes, Violation, failing
 from .storage import Change, FileNode, FolderNode, Node, Storage
-
-TRACE_LENGTH = 120
 
 _HARMLESS = frozenset(
     [
-        "PathLike", "fsdecode", "fsencode", "fspath", "geteuid", "listdir", "lstat", "scandir", "stat", "strerror",
+        "PathLike", "fsdecode", "fsencode", "fspath", "geteuid", "listdir", "scandir", "stat", "strerror",
     ]
 )  # fmt: skip
 """What reads only, and may be had as it is.  Whatever else a module of the write side asks for must be simulated."""
 
 
-_CHANGES = frozenset(["write", "mkdir", "link", "replace", "unlink", "chmod", "rmtree"])
-"""What a read-only filesystem refuses; of ``open`` it refuses what would create or write."""
+_GIVES_UP = 0.02
+"""How likely the time of somebody who waits for a lock is up, each time that another one gets it."""
 
 
-class Crash(BaseException):
-    """The process was killed, or its machine lost power."""
-
-
-class Violation(AssertionError):
-    """A promise is broken."""
-
-
-@dataclass(eq=False)
-class Computer:
-    """What the kernel must know of a machine: its disk, its name for itself, whether there is room."""
-
-    storage: Storage
-    identity: str
-    environment: dict[str, str]
-    faults: Faults
-    full: bool = False
-    """Whether the disk has no room."""
-
-
-@dataclass(eq=False)
-class Process:
-    """One process: alive or not, and what it holds open."""
-
-    name: str
-    computer: Computer
-    alive: bool = True
-    descriptors: set[int] = field(default_factory=set)
-    spared: bool = False
-    """Whether it met a failed sync under the lock that it holds (see :meth:`Kernel._enter`)."""
-
-
-class Kernel:
-    """Stands in for ``os`` where the write side uses it; one process is running at a time."""
+class Kernel(Processes):
+    """Stands in for ``os`` where the write side uses it."""
 
     def __init__(self, chance: Random, world: Path) -> None:
-        self.chance = chance
-        self.current: Process | None = None
+        super().__init__(chance)
         self.path = _Paths(world)
-        self.pause: Callable[[str], None] = lambda call: None
-        """Called before a system call: others may run meanwhile."""
-        self.trace: deque[tuple[object, ...]] = deque(maxlen=TRACE_LENGTH)
-        self.calls = self.faults = self.kills = self.power_cuts = 0
-        self._nodes: dict[int, Node] = {}
-        self._processes: list[Process] = []
-        self._storages: list[Storage] = []
-
-    # Processes
-
-    def start(self, name: str, computer: Computer) -> Process:
-        """A new process on a machine."""
-        process = Process(name, computer)
-        if computer.storage not in self._storages:
-            self._storages.append(computer.storage)
-        self._processes.append(process)
-        return process
-
-    @contextmanager
-    def running(self, process: Process) -> Iterator[None]:
-        """Let a process run; who ran before goes on afterwards."""
-        before, self.current = self.current, process
-        try:
-            yield
-        finally:
-            self.current = before
-
-    def kill(self, process: Process) -> None:
-        """End a process: its descriptors are closed, its locks are free."""
-        process.alive = False
-        self._processes.remove(process)
-        for descriptor in process.descriptors:
-            os.close(descriptor)
-            del self._nodes[descriptor]
-        process.descriptors.clear()
-
-    def end(self) -> None:
-        """End all processes."""
-        for process in list(self._processes):
-            self.kill(process)
-
-    def cut_power(self, computer: Computer) -> None:
-        """End all processes of a machine, and forget what its disk need not remember."""
-        for process in [process for process in self._processes if process.computer is computer]:
-            self.kill(process)
-        self.power_cuts += 1
-        computer.storage.cut_power(self.chance)
-
-    # What happens before a system call
-
-    def _enter(self, call: str, about: object = "") -> Fault | None:
-        """Count a system call, and say what is to go wrong with it.  Raises Crash, or OSError where it just fails.
-
-        Nothing more befalls a process between a failed sync and its next letting go of the lock, but the loss of power:
-        if it were killed there, or met a second failure, a successor could not know of the first, which the kernel
-        tells only once, and would append behind bytes that are not on the disk.  Nobody who appends to files that
-        others began survives that together with a power cut; so it is not drawn.
-        """
-        process = self.current
-        if process is None:
-            raise LookupError(f"{call} by nobody: the simulator must say which process runs")
-        if not process.alive:
-            raise Crash
-        self.calls += 1
-        faults = process.computer.faults
-        fault = faults.draw(call) if self.chance.random() < faults.rate else None
-        self.trace.append((process.name, call, about, f"  <- {fault}" if fault else ""))
-        if call == "unlock":
-            process.spared = False
-        if process.computer.storage.read_only and call in _CHANGES:
-            raise _error(errno.EROFS, about)
-        if fault is None or (process.spared and fault.kind != "power"):
-            return None
-        if fault.kind == "pause":
-            self.pause(call)
-            if not process.alive:
-                raise Crash
-            return None
-        self.faults += 1
-        if fault.kind == "kill":
-            self.kills += 1
-            if call != "write":  # a write can be cut in the middle
-                self.kill(process)
-                raise Crash
-        elif fault.kind == "power":
-            self.cut_power(process.computer)
-            raise Crash
-        elif fault.kind == "errno" and call not in ("access", "close", "fsync", "fdatasync"):
-            raise _error(fault.code, about)
-        return fault
 
     def _to_sync(self, descriptor: int) -> Node:
         """What a descriptor is open on, before it is synced, on this machine's disk or another's.
@@ -177,16 +46,20 @@ class Kernel:
         A file that was opened past the kernel, for reading, is looked up by its path.
         """
         path = _path_of(descriptor)
-        storage = next((storage for storage in self._storages if storage.holds(path)), None)
+        storage = self._disk_of(path)
         if storage is not None and storage.read_only:
-            raise _error(errno.EROFS, descriptor)
-        node = self._nodes.get(descriptor)
+            raise failing(errno.EROFS, descriptor)
+        node = self._open.get(descriptor)
         if node is None and storage is not None:
             node = storage.find(path)
         return node or FileNode()
 
+    def _disk_of(self, path: str) -> Storage | None:
+        """The disk that a path leads to, this machine's or another's."""
+        return next((storage for storage in self._storages if storage.holds(path)), None)
+
     def _file(self, descriptor: int) -> FileNode:
-        node = self._nodes[descriptor]
+        node = self._open[descriptor]
         assert isinstance(node, FileNode)
         return node
 
@@ -208,10 +81,11 @@ class Kernel:
         if _is_truth(name) and flags & (os.O_TRUNC | os.O_WRONLY | os.O_RDWR) and not flags & os.O_APPEND:
             raise Violation(f"{name} is opened for writing at any place: what is journaled is only appended to")
         if self._storage.read_only and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            raise _error(errno.EROFS, name)
-        there = self._storage.find(name)
+            raise failing(errno.EROFS, name)
+        disk = self._disk_of(name)
+        there = disk.find(name) if disk is not None else None
         if flags & os.O_CREAT and there is None and self._full and self.chance.random() < 0.5:
-            raise _error(errno.ENOSPC, name)
+            raise failing(errno.ENOSPC, name)
         descriptor = os.open(path, flags, mode)
         if there is None:
             there = FileNode()
@@ -221,7 +95,7 @@ class Kernel:
             elif flags & (os.O_WRONLY | os.O_RDWR):
                 os.close(descriptor)
                 raise LookupError(f"{name} was not made on the simulated disk of {self.current}")
-        self._nodes[descriptor] = there
+        self._open[descriptor] = there
         assert self.current is not None
         self.current.descriptors.add(descriptor)
         return descriptor
@@ -230,11 +104,12 @@ class Kernel:
         """close(2): the descriptor is gone also where it fails."""
         fault = self._enter("close", descriptor)
         os.close(descriptor)
-        del self._nodes[descriptor]
+        del self._open[descriptor]
         assert self.current is not None
         self.current.descriptors.discard(descriptor)
+        self.turns.wake()
         if fault is not None:
-            raise _error(fault.code, descriptor)
+            raise failing(fault.code, descriptor)
 
     def write(self, descriptor: int, data: bytes) -> int:
         """write(2): all, less (the disk is full, a signal), or nothing; a killed process may leave a part."""
@@ -243,7 +118,7 @@ class Kernel:
         if self._full:
             length = self.chance.choice([0, 0, self.chance.randrange(length + 1)])
             if not length:
-                raise _error(errno.ENOSPC, descriptor)
+                raise failing(errno.ENOSPC, descriptor)
         elif fault is not None:
             length = self.chance.randrange(length + 1)
         if length:
@@ -273,22 +148,22 @@ class Kernel:
             node.sync()
         else:
             self._storage.read_only = self.chance.random() < 0.3
-            raise _error(fault.code, descriptor)
+            raise failing(fault.code, descriptor)
 
     def _sync_file(self, descriptor: int, node: FileNode, fault: Fault | None) -> None:
         if fault is None or self._full:  # a full local disk refuses at the write
             node.sync()
             if descriptor in node.untold:
                 node.untold.discard(descriptor)
-                raise _error(errno.EIO, descriptor)
+                raise failing(errno.EIO, descriptor)
             return
         node.fail_sync()
-        node.untold = {other for other, opened in self._nodes.items() if opened is node and other != descriptor}
+        node.untold = {other for other, opened in self._open.items() if opened is node and other != descriptor}
         assert self.current is not None
         self.current.spared = True
         if self.chance.random() < 0.3:
             self._forget_pages(descriptor, node)
-        raise _error(fault.code, descriptor)
+        raise failing(fault.code, descriptor)
 
     def _forget_pages(self, descriptor: int, node: FileNode) -> None:
         """After a failed sync a read may show what is on the disk: here nothing yet, so NULs."""
@@ -307,7 +182,7 @@ class Kernel:
         name = str(path)
         self._enter("mkdir", name)
         if self._full and self.chance.random() < 0.5 and not os.path.exists(name):
-            raise _error(errno.ENOSPC, name)
+            raise failing(errno.ENOSPC, name)
         os.mkdir(path, mode)
         folder, last = self._storage.folder_of(name)
         folder.change(Change(last, FolderNode()))
@@ -317,7 +192,7 @@ class Kernel:
         wanted = Path(path)
         if wanted.exists():
             if not exist_ok:
-                raise _error(errno.EEXIST, wanted)
+                raise failing(errno.EEXIST, wanted)
             return
         self.makedirs(wanted.parent, exist_ok=True)
         self.mkdir(wanted, mode)
@@ -371,6 +246,16 @@ class Kernel:
         self._enter("fstat", descriptor)
         return os.fstat(descriptor)
 
+    def lstat(self, path: str | Path) -> os.stat_result:
+        """lstat(2), which reads only; but what it tells may be old when the process goes on."""
+        if self.current is not None:
+            self._let_others()
+        return os.lstat(path)
+
+    def sched_yield(self) -> None:
+        """sched_yield(2)."""
+        self._let_others()
+
     def pread(self, descriptor: int, length: int, offset: int) -> bytes:
         """pread(2)."""
         self._enter("pread", descriptor)
@@ -397,9 +282,27 @@ class Kernel:
     # The calls of fcntl and shutil
 
     def flock(self, descriptor: int, operation: int) -> None:
-        """flock(2), which never waits here: who would have to does not get the lock."""
-        self._enter("unlock" if operation & fcntl.LOCK_UN else "flock", descriptor)
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        """flock(2), on the real file.  Who must wait does so in a crowd, and else does not get the lock."""
+        releases = bool(operation & fcntl.LOCK_UN)
+        self._enter("unlock" if releases else "flock", descriptor)
+        while True:
+            try:
+                fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+            except BlockingIOError:
+                process = self.current
+                if operation & fcntl.LOCK_NB or process is None or not self.turns.takes_part(process):
+                    raise
+                if not self.patient and self.chance.random() < _GIVES_UP:
+                    raise failing(errno.EINTR, descriptor) from None
+                self.trace.append((process.name, "waits", descriptor))
+                self.turns.wait_for_lock(process)
+                self.current = process
+                if not process.alive:
+                    raise Crash from None
+            else:
+                break
+        if releases:
+            self.turns.wake()
 
     def rmtree(self, path: str | Path, ignore_errors: bool = False) -> None:
         """shutil.rmtree; the storage notices what is gone when the power is cut."""
@@ -462,7 +365,3 @@ def _path_of(descriptor: int) -> str:
 def _is_truth(path: str) -> bool:
     """Whether a path is in a home's ``journal/`` or ``prices/``."""
     return "/home/journal/" in path or "/home/prices/" in path
-
-
-def _error(code: int, about: object) -> OSError:
-    return OSError(code, os.strerror(code), str(about))

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from keledger.journal import AppendRefused, Home, KeledgerError, Ledger, NewEvent
+from keledger.journal import AppendRefused, Home, HomeError, KeledgerError, Ledger, NewEvent
 from keledger.journal._writer import Appended
 
-from .kernel import Computer, Crash, Kernel, Process
+from .kernel import Kernel
 from .model import Acknowledged, Model
+from .processes import Computer, Crash, Process
+
+REFUSALS = (AppendRefused, HomeError)
+"""Errors that say: nothing was written."""
 
 _Result = TypeVar("_Result")
 
@@ -136,20 +140,30 @@ class Machines:
     def _watch(self, worker: Worker) -> None:
         """Tell the model of every event that the ledger tries to append, those that it makes by itself included."""
         appender = worker.ledger._appender
-        append_locked = appender.append_locked
+        appending = False
 
-        def watched(events: Sequence[NewEvent]) -> list[Appended]:
-            self.model.try_(events)
-            ids = [event.id for event in events]
-            worker.taken += ids
-            try:
-                return append_locked(events)
-            except AppendRefused:
-                self.model.refuse(events)
-                del worker.taken[-len(ids) :]
-                raise
+        def watched(append: Callable[[Sequence[NewEvent]], list[Appended]]) -> Callable[..., list[Appended]]:
+            def tell(events: Sequence[NewEvent]) -> list[Appended]:
+                nonlocal appending
+                if appending:  # one of the two calls the other
+                    return append(events)
+                appending = True
+                self.model.try_(events)
+                ids = [event.id for event in events]
+                worker.taken += ids
+                try:
+                    return append(events)
+                except REFUSALS:
+                    self.model.refuse(events)
+                    del worker.taken[-len(ids) :]
+                    raise
+                finally:
+                    appending = False
 
-        appender.append_locked = watched  # type: ignore[method-assign]
+            return tell
+
+        appender.append = watched(appender.append)  # type: ignore[method-assign]
+        appender.append_locked = watched(appender.append_locked)  # type: ignore[method-assign]
 
 
 def told(action: Callable[[], _Result]) -> _Result | KeledgerError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from keledger.journal import NewEvent
 
-from .kernel import Violation
+from .processes import Violation
 
 CALL_TYPES = ("call.completed", "call.failed")
 

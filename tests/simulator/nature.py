@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import io
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
@@ -27,11 +29,15 @@ from keledger.journal import (
 )
 from keledger.journal import _limits as limits
 from keledger.journal.prices import _shipped
+from keledger.projections import _build
 
 from .kernel import FileControl, Kernel
 
 _BEGINNING_NS = 1_795_000_000 * 10**9
 """A day in November 2026."""
+
+_LOCK_WAIT_S = 1e-6
+"""Of real time, as little as there is: the wait is over before it is looked at (:class:`_NoThreads`)."""
 
 _OPERATING_SYSTEM = (_attributes, _disk, _home, _identity, _ledger, _library, _merge, _spool)
 """The modules of the write side that use ``os``; each of them must come through the kernel."""
@@ -53,13 +59,26 @@ class Clock:
 
 
 class _NoThreads:
-    """Stands in for ``_thread`` where a thread would wait for the lock: nobody who has it goes on meanwhile."""
+    """Stands in for ``_thread`` where a thread would wait for the lock: the process itself waits, if it can."""
 
     allocate_lock = staticmethod(_thread.allocate_lock)
 
     @staticmethod
-    def start_new_thread(function: Any, arguments: Any) -> None:
-        """The wait ends without the lock."""
+    def start_new_thread(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        """Do at once what the thread would do."""
+        function(*arguments)
+
+
+class _Said(io.TextIOBase):
+    """Stands in for ``sys.stderr``: each process has its own."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def write(self, text: str) -> int:
+        if self._kernel.current is not None:
+            self._kernel.current.said += text
+        return len(text)
 
 
 @contextmanager
@@ -85,10 +104,13 @@ def simulated(
         patch.setattr(_tail, "datetime", Datetime)
         patch.setattr(_shipped, "_FOLDER", book)
         patch.setattr(_attributes, "os_user", lambda: "somebody")
+        patch.setattr(sys, "stderr", _Said(kernel))
         patch.setattr(socket, "gethostname", lambda: "a-machine")
         patch.setattr(_home, "machine_id", lambda: kernel.current and kernel.current.computer.identity)
+        patch.setattr(_build, "boot_id", lambda: kernel.current and str(kernel.current.computer.starts))
         patch.setattr(limits, "SEGMENT_BYTES_MAX", segment_bytes_max)
-        patch.setattr(limits, "LOCK_WAIT_S", 0.0)
+        patch.setattr(limits, "LOCK_WAIT_S", _LOCK_WAIT_S)
+        patch.setattr(limits, "LOCK_ASKED_TIMES", 2)
         patch.setattr(_reader, "_RECHECK_WAIT_S", 0.0)
         if cache_at_once:
             patch.setattr("keledger.journal._adoption._SAVE_EVERY_BYTES", -1)

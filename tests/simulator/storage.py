@@ -181,11 +181,11 @@ class Storage:
 
     def holds(self, path: str) -> bool:
         """Whether a path leads to this disk."""
-        return path.startswith(f"{self.root}/")
+        return path == str(self.root) or path.startswith(f"{self.root}/")
 
     def find(self, path: str) -> Node | None:
         """What stands at a path; None for nothing."""
-        node: Node | None = self.tree
+        node: Node | None = self.tree if self.holds(path) else None
         if len(path) < self._skip:
             return node
         for name in path[self._skip :].split("/"):

@@ -17,8 +17,9 @@ from keledger.journal._identity import new_id
 from keledger.journal._writer import Appender
 
 from .faults import Fault, Faults
-from .kernel import Computer, Crash, Kernel, Process, Violation
+from .kernel import Kernel
 from .nature import Clock, simulated
+from .processes import Computer, Crash, Process, Violation
 from .run import run_world
 from .storage import FileNode, Storage
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -13,15 +14,19 @@ from keledger.journal import Home
 from .actions import Actions
 from .checks import Checks
 from .faults import Faults
-from .kernel import Computer, Kernel, Violation
+from .kernel import Kernel
 from .machines import Machine, Machines, Worker
 from .model import Model
 from .nature import Clock, simulated
 from .prices import write_small_book
+from .processes import Computer, Violation
 from .storage import Storage
 
 STEPS = 60
 """Of a world, unless told otherwise.  Several short lives find more than a long one, for each has its own weather."""
+
+_CROWD_MAX = 4
+"""So many processes live at the same time, at most."""
 
 _DEPTH_MAX = 2
 """How deep others may run inside of a system call of others."""
@@ -38,6 +43,7 @@ class Counts:
     faults: int
     kills: int
     power_cuts: int
+    lock_waits: int
     merges: int
     events_read: int
     projections: int
@@ -91,6 +97,7 @@ class World:
             kernel.faults,
             kernel.kills,
             kernel.power_cuts,
+            kernel.turns.waits,
             self.actions.merges,
             self.checks.events_read,
             self.checks.projections,
@@ -131,6 +138,7 @@ class World:
         """What may happen, and how often.  Each world does without some of it, so that the rest meets more often."""
         often: list[tuple[Step, int]] = [
             (self._act, 60),
+            (self._crowd, self.chance.choice([0, 5, 20])),
             (self._look, 8),
             (self._check, 5),
             (self._start, 3),
@@ -144,7 +152,7 @@ class World:
             (self._jump_in_time, 2),
             (self._drop_caches, 1),
         ]
-        return [(step, weight) for step, weight in often if weight > 5 or self.chance.random() < 0.6]
+        return [(step, weight) for step, weight in often if weight > 4 or self.chance.random() < 0.6]
 
     def _step(self) -> None:
         self.steps += 1
@@ -177,8 +185,23 @@ class World:
         self.kernel.trace.append(("--", worker.process.name, chosen.__name__))
         chosen(machine, worker)
 
+    def _crowd(self, machine: Machine) -> None:
+        """Several processes do things at the same time, each going on by a system call when its turn comes."""
+        for _ in range(self.chance.randint(2, _CROWD_MAX) - len(machine.workers)):
+            self.machines.start_worker(machine)
+
+        def live(worker: Worker) -> None:
+            for _ in range(self.chance.randint(1, 4)):
+                if worker.process.alive:
+                    self._act_with(machine, worker)
+
+        self.kernel.turns.run({worker.process: partial(live, worker) for worker in machine.workers})
+
     def _meanwhile(self, call: str) -> None:
-        """Before a system call of one process others run: readers, other processes, somebody who makes a copy."""
+        """Before a system call of one process others run: readers, other processes, somebody who makes a copy.
+
+        In a crowd the other processes run anyway.
+        """
         process = self.kernel.current
         if self._depth >= _DEPTH_MAX or process is None:
             return
@@ -191,7 +214,7 @@ class World:
                 self._look(machine)
             elif happening == "copy" and self.chance.random() < 0.3:
                 self._back_up(machine)
-            elif others:
+            elif others and not self.kernel.turns.takes_part(process):
                 self._act_with(machine, self.chance.choice(others))
         finally:
             self._depth -= 1
@@ -278,6 +301,7 @@ class World:
                 raise Violation(f"{machine.name} cannot append any more, though nothing is wrong with its disk")
         worker = self.machines.start_worker(machine)
         self.actions.record(machine, worker)
+        self._append_at_once(machine)
         machine.acknowledged.ids |= machine.acknowledged.calls_kept
         with self.machines.observing(machine):
             self.checks.read(machine)
@@ -290,6 +314,17 @@ class World:
         if self.project:
             with self.machines.observing(machine):
                 self.checks.projected(machine.home)
+
+    def _append_at_once(self, machine: Machine) -> None:
+        """Everybody who waits for the lock gets it, and can append."""
+        before = machine.appends
+        self.kernel.patient = True
+        try:
+            self.kernel.turns.run({one.process: partial(self.actions.note, machine, one) for one in machine.workers})
+        finally:
+            self.kernel.patient = False
+        if machine.appends != before + len(machine.workers):
+            raise Violation(f"of {len(machine.workers)} processes some cannot append at once on {machine.name}")
 
     def _end_as_one(self) -> None:
         """All homes merged into new ones, in different orders, are one and the same [8]."""

@@ -1,0 +1,1 @@
+"""``verify``: what is wrong with a journal, told by kind, file, line and byte."""

@@ -1,0 +1,156 @@
+"""Promise 6: who is stopped, killed, stuck or forked with the lock in hand stops nobody for long, nor gives it away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keledger.journal import AppendRefused, Home, verify
+from keledger.journal import _limits as limits
+from keledger.journal._writer import Appender
+from tests.journal.support import events, note
+
+from .support import Tell, counted_ids, in_child, started_child
+
+
+def test_a_stopped_holder_of_the_lock_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real process that is stopped with the lock in its hand; it goes on as if nothing had been."""
+    assert limits.LOCK_WAIT_S == 5.0
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    Appender(home).append([note("before")])
+
+    def hold(tell: Tell) -> None:
+        appender = Appender(home)
+        with appender.locked():
+            tell("held")
+            signal.sigwait({signal.SIGUSR1})
+            appender.append_locked([note("holder")])
+        tell("let go")
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        with started_child(hold) as child:
+            assert child.wait_for_line() == "held"
+            child.send(signal.SIGSTOP)
+            waiting = Appender(home)
+            for _ in range(2):
+                with pytest.raises(AppendRefused, match="another process has held"):
+                    waiting.append([note("refused")])
+            child.send(signal.SIGUSR1)
+            child.send(signal.SIGCONT)
+            assert child.wait_for_line() == "let go"
+            waiting.append([note("after")])
+            assert child.ended().status == 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "holder", "after"]
+
+
+def test_a_killed_holder_of_the_lock_holds_it_no_more(home: Home) -> None:
+    def hold(tell: Tell) -> None:
+        with Appender(home).locked():
+            tell("held")
+            signal.pause()
+
+    with started_child(hold) as child:
+        assert child.wait_for_line() == "held"
+        child.send(signal.SIGKILL)
+        Appender(home).append([note("after")])
+        assert child.ended().killed
+    assert len(counted_ids(home)) == 1
+
+
+def test_a_thread_that_is_stuck_is_not_waited_for_for_ever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    appender = Appender(home)
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with appender.locked():
+            held.set()
+            let_go.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with pytest.raises(AppendRefused, match="a thread of this process has held"):
+        appender.append([note("refused")])
+    let_go.set()
+    thread.join()
+    appender.append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "after"]
+
+
+# Processes made from one that has the journal open.
+
+
+def append_in_process(path: Path, name: str) -> None:
+    """What a process of a pool does; at the top, so that it can be named in another interpreter."""
+    appender = Appender(Home.at(path))
+    for number in range(10):
+        appender.append([note(f"{name} {number}")])
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_processes_of_every_start_method_append_beside_each_other(home: Home, method: str) -> None:
+    appender = Appender(home)
+    appender.append([note("parent")])
+    context: Any = multiprocessing.get_context(method)
+    processes = [context.Process(target=append_in_process, args=(home.path, f"{n}")) for n in range(3)]
+    for process in processes:
+        process.start()
+    appender.append([note("parent")])
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(counted_ids(home)) == 32
+    assert verify(home).findings == []
+
+
+def test_a_child_forked_while_another_thread_appends_is_not_stuck(home: Home) -> None:
+    """The mutex is held by a thread that the child does not have, and the lock by its parent."""
+    appender = Appender(home)
+    appender.append([note("before")])
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with appender.locked():
+            held.set()
+            let_go.wait()
+            appender.append_locked([note("parent")])
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with started_child(lambda _: appender.append([note("child")])) as child:
+        let_go.set()
+        thread.join()
+        assert child.ended().status == 0
+    appender.append([note("after")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent", "child", "after"]
+    assert verify(home).findings == []
+
+
+def test_a_child_forked_inside_the_lock_neither_has_it_nor_gives_it_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    appender = Appender(home)
+    appender.append([note("before")])
+
+    def leave_and_append(tell: Tell) -> None:
+        with pytest.raises(AppendRefused, match="another process"):
+            Appender(home).append([note("child")])
+        appender.close()
+
+    with appender.locked():
+        assert in_child(leave_and_append).status == 0
+        with pytest.raises(AppendRefused, match="another process"):
+            Appender(home).append([note("other")])
+        appender.append_locked([note("parent")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent"]
