@@ -1,6 +1,7 @@
 """Which price book prices the home's new calls: that of the last ``prices.adopted`` of its own writers.
 
-To find it without reading the whole journal, a small cache remembers how far was looked and what was found; it
+To find it without reading the whole journal, a small cache remembers how far was looked and what was found.  It is
+believed where the lines that it names still stand, for a power cut may have taken them, or the home was set back.  It
 may be deleted at any moment.
 """
 
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 
@@ -18,7 +19,7 @@ from . import _limits as limits
 from ._disk import Disk, write_new
 from ._errors import HomeError
 from ._home import Home, own_writers, remedy
-from ._line import fits, stated_hash
+from ._line import TAIL_BYTES, fits, stated_hash
 from ._plain_file import read_plain_file
 
 _MARK = b'"type":"prices.adopted"'
@@ -26,61 +27,94 @@ _SAVE_EVERY_BYTES = 1024 * 1024
 """The cache is written anew when so much more was looked through: 1 MiB is searched in about a millisecond."""
 
 
+class _Place(NamedTuple):
+    """Where a whole line ends."""
+
+    segment: int
+    end: int
+    hash: str
+    """What the line states; empty where there is none."""
+
+
+@dataclass(slots=True)
+class _Looked:
+    """How far each writer was looked through, and what was found."""
+
+    book: str | None = None
+    adopting: tuple[str, _Place] | None = None
+    """The writer and the place of the line that adopted the book."""
+    positions: dict[str, _Place] = field(default_factory=dict)
+
+
 def adopted_book(home: Home, disk: Disk) -> str | None:
     """The SHA-256 of the book that the home has adopted; None where it has none.  Raises HomeError."""
     cache = home.path / "guard" / "adopted.json"
-    state = _load(cache)
-    book, unsaved = state.get("book"), 0
-    positions: dict[str, list[int]] = dict(state.get("positions", {}))
+    looked, unsaved = _load(cache, home), 0
     for writer in own_writers(home):
-        segment, offset = positions.get(writer, [1, 0])
+        position = looked.positions.get(writer, _Place(1, 0, ""))
         for path in home.segments(writer):
             number = int(path.stem)
-            if number < segment:
+            if number < position.segment:
                 continue
-            start = offset if number == segment else 0
+            start = position.end if number == position.segment else 0
             try:
-                found, end = _last_adopted(path, start)
+                book, adopting, position = _look_on(path, start)
             except OSError as error:
                 raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
-            book = found or book
-            unsaved += end - start
-            positions[writer] = [number, end]
-    if book is not None and unsaved > _SAVE_EVERY_BYTES:
+            if book is not None and adopting is not None:
+                looked.book, looked.adopting = book, (writer, adopting)
+            unsaved += position.end - start
+            looked.positions[writer] = position
+    if looked.book is not None and unsaved > _SAVE_EVERY_BYTES:
         with contextlib.suppress(OSError):  # only a cache
             disk.make_folder(cache.parent)
-            write_new(disk, cache, json.dumps({"book": book, "positions": positions}).encode())
-    return book
+            content = {"book": looked.book, "adopting": looked.adopting, "positions": looked.positions}
+            write_new(disk, cache, json.dumps(content).encode())
+    return looked.book
 
 
-def _load(cache: Path) -> Mapping[str, Any]:
+def _load(cache: Path, home: Home) -> _Looked:
+    """What the cache says, if every line that it names still stands; nothing otherwise."""
     try:
-        state = json.loads(read_plain_file(cache))
-        if isinstance(state["book"], str) and all(
-            isinstance(part, int) for position in state["positions"].values() for part in position
-        ):
-            return {"book": state["book"], "positions": state["positions"]}
+        content = json.loads(read_plain_file(cache))
+        writer, adopting = content["adopting"]
+        positions = {own: _Place(*place) for own, place in content["positions"].items()}
+        looked = _Looked(str(content["book"]), (str(writer), _Place(*adopting)), positions)
+        for own, place in [(str(writer), _Place(*adopting)), *positions.items()]:
+            path = home.journal / own / f"{place.segment:08d}.jsonl"
+            with open(path, "rb") as file:
+                file.seek(max(0, place.end - TAIL_BYTES))
+                if _hash_in(file.read(min(place.end, TAIL_BYTES))) != place.hash:
+                    return _Looked()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return {}
+        return _Looked()
+    return looked
 
 
-def _last_adopted(path: Path, start: int) -> tuple[str | None, int]:
-    """The book of the last adopting line behind *start* that fits its chain, and the end of the last whole line."""
+def _look_on(path: Path, start: int) -> tuple[str | None, _Place | None, _Place]:
+    """The book of the last adopting line behind *start* that fits its chain, its place, and that of the last line."""
+    number = int(path.stem)
     overlap = max(0, start - limits.LINE_BYTES_MAX)
     with open(path, "rb") as file:
         file.seek(overlap)
         data = file.read()
     end = data.rfind(b"\n") + 1
+    last = _Place(number, overlap + end, _hash_in(data[:end]))
     at = data.rfind(_MARK, start - overlap, end)
     while at >= 0:
-        first = data.rfind(b"\n", 0, at) + 1
-        line = data[first : data.index(b"\n", at) + 1]
+        first, behind = data.rfind(b"\n", 0, at) + 1, data.index(b"\n", at) + 1
+        line = data[first:behind]
         above = data[data.rfind(b"\n", 0, max(first - 1, 0)) + 1 : first]
         previous = stated_hash(above)
         if previous is not None and fits(previous, line) is not None:
             event = orjson.loads(line)
             if event["type"] == "prices.adopted" and event["v"] == 1:
-                return str(event["data"]["book"]), overlap + end
+                return str(event["data"]["book"]), _Place(number, overlap + behind, _hash_in(line)), last
         at = data.rfind(_MARK, start - overlap, first)
-    return None, overlap + end
+    return None, None, last
+
+
+def _hash_in(data: bytes) -> str:
+    """The hash that the last line states."""
+    stated = stated_hash(data[-TAIL_BYTES:])
+    return stated.hex() if stated is not None else ""
