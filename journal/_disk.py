@@ -13,6 +13,7 @@ import fcntl
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 from . import _limits as limits
@@ -97,8 +98,18 @@ class Disk:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 taken.release()
 
-        _thread.start_new_thread(wait, ())
+        try:
+            _thread.start_new_thread(wait, ())
+        except RuntimeError:  # no thread may be started: at a limit on them, or as the interpreter ends
+            return self._ask_until(descriptor, time.monotonic() + wait_s)
         return taken.acquire(timeout=wait_s)
+
+    def _ask_until(self, descriptor: int, deadline_s: float) -> bool:
+        while time.monotonic() < deadline_s:
+            time.sleep(0.002)
+            if self._lock_at_once(descriptor):
+                return True
+        return False
 
     def _lock_at_once(self, descriptor: int) -> bool:
         try:

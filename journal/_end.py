@@ -81,6 +81,18 @@ class Tail:
         except OSError as error:
             raise WriteFailed("sync_failed", error, True) from error
 
+    def share(self) -> bool:
+        """Share the segment's flock until :meth:`unshare`, or the descriptor is closed; False where that fails."""
+        try:
+            self._disk.share(self.descriptor)
+        except OSError:
+            return False
+        return True
+
+    def unshare(self) -> None:
+        """End what :meth:`share` began.  Raises OSError."""
+        self._disk.unlock(self.descriptor)
+
     def _whole_line_after(self) -> bool:
         """Whether a failed write left a whole line behind the last synced one; in doubt, yes."""
         try:

@@ -75,7 +75,7 @@ class SegmentOpened(Model):
     prev_hash: Sha256
     predecessor: Predecessor | None = None
     seals: list[Seal]
-    reason: Literal["first", "full", "unclean_tail", "write_failed", "sync_failed"]
+    reason: Literal["first", "full", "unclean_tail", "write_failed", "sync_failed", "sync_pending"]
     continues: list[WriterId] | None = None
     program: Text
     reader_min: Text

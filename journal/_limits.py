@@ -48,6 +48,10 @@ LOCK_ASKED_TIMES = 50
 """How often the lock is asked for before it is waited for asleep: some 0.2 ms.  With eight appenders that gives 1.2
 times the events of one, where 0 gives 0.9; with 100, the slowest wait longer and no more is done."""
 
+SYNC_WAIT_S = 0.5
+"""How long whoever opens a segment waits for syncs of it that go on without the lock, before beginning the next one:
+longer than nearly any sync, so that only a process that was stopped in one costs a segment."""
+
 LOCK_WAIT_S = 5.0
 """How long an appender waits for the lock before it gives up: far longer than any append, short enough for a person."""
 

@@ -2,9 +2,9 @@
 
 An appender that had to wait for the lock gives it back between its write and its sync: the kernel makes the syncs of
 several processes one (measured with eight: 2.4 to 3.2 times the events of one process, where syncing under the lock
-has 0.7 to 1.0).  Until its sync has ended it shares a second flock, for which whoever opens a segment waits while
-holding the lock.  So nobody goes on in a file of which a failed sync is known to another process only: the kernel
-tells that to the descriptors that were open then.
+has 0.7 to 1.0).  Until its sync has ended it shares a flock on the segment itself, which whoever opens that segment
+takes alone for a moment, under the lock.  So nobody goes on in a file of which a failed sync is known to another
+process only: the kernel tells that to the descriptors that were open then.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 from . import _limits as limits
 from ._disk import Disk
@@ -26,13 +27,17 @@ class HomeLock:
 
     def __init__(self, home: Home, disk: Disk) -> None:
         self._home, self._disk = home, disk
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # it knows whose it is, so that an interrupted thread gives back its own only
         self._pid = os.getpid()
         self._descriptor: int | None = None
-        self._syncing: int | None = None
         self._is_given_back = False
         self.was_contended = False
         """Whether another process had the lock when it was last acquired."""
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread is between :meth:`acquire` and :meth:`release`."""
+        return self._mutex._is_owned()  # type: ignore[attr-defined,no-any-return]  # as threading.Condition asks it
 
     def acquire(self) -> bool:
         """Take the lock, to be given back by :meth:`release`.  Makes the home where it is missing.
@@ -41,74 +46,57 @@ class HomeLock:
         AppendRefused and HomeError.
         """
         forked = self._forked()
+        if self.is_mine:
+            raise AppendRefused(f"{self._home.path}: this thread is in the middle of an append: nothing was written")
         wait_s = limits.LOCK_WAIT_S
         if not self._mutex.acquire(blocking=False):
             begun = time.monotonic()
             if not self._mutex.acquire(timeout=wait_s):
                 raise AppendRefused(self._timeout("a thread of this process"))
             wait_s = max(0.0, wait_s - (time.monotonic() - begun))
-        try:
-            self._take(wait_s)
-        except BaseException:
-            self._mutex.release()
-            raise
+        self._is_given_back = False
+        self._take(wait_s)
         return forked
 
-    def give_back_before_sync(self) -> bool:
-        """Let other processes write, but no thread of this one, until :meth:`release`; False where that cannot be."""
-        assert self._descriptor is not None
-        try:
-            if self._syncing is None:
-                self._syncing = self._disk.open_lock(self._home.syncing)
-            self._disk.share(self._syncing)
-        except (OSError, HomeError):  # the lock is kept, then
-            return False
+    def give_back(self) -> None:
+        """Let other processes write, but no thread of this one, until :meth:`release`."""
         self._is_given_back = True
         try:
-            self._disk.unlock(self._descriptor)
-        except OSError:
-            self._close_lock()
-        return True
+            if self._descriptor is not None:
+                self._disk.unlock(self._descriptor)
+        except OSError:  # closing it gives it back too
+            self.close()
 
     def release(self) -> None:
-        """Give the lock back, or end what :meth:`give_back_before_sync` began."""
+        """Give the lock back, in as far as this thread has it."""
+        if not self.is_mine:
+            return
         try:
             if os.getpid() != self._pid:
                 self.close()  # forked while it was held: the lock is the parent's to give back
-            elif self._is_given_back:
-                if self._syncing is not None:
-                    self._disk.unlock(self._syncing)
-            elif self._descriptor is not None:
+            elif self._descriptor is not None and not self._is_given_back:
                 self._disk.unlock(self._descriptor)
-        except OSError:  # closing it gives it back too; what was appended is durable either way
+        except OSError:  # what was appended is durable either way
             self.close()
-        finally:
-            self._is_given_back = False
-            self._mutex.release()
+        self._mutex.release()  # last, so that whoever is interrupted above finds out and does it again
 
     def close(self) -> None:
-        """Give the descriptors back; they are opened again when they are needed."""
-        self._close_lock()
-        if self._syncing is not None:
-            with contextlib.suppress(OSError):
-                self._disk.close(self._syncing)
-            self._syncing = None
-
-    def _close_lock(self) -> None:
+        """Give the descriptor back; it is opened again when it is needed."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 self._disk.close(self._descriptor)
             self._descriptor = None
 
+    def drop_inherited(self) -> None:
+        """In a forked child: close the descriptor, which would keep the parent's lock, and forget who held it."""
+        self._pid = os.getpid()
+        self._mutex = threading.RLock()
+        self.close()
+
     def _forked(self) -> bool:
-        """Whether this process was forked; an inherited descriptor shares the parent's lock: it is closed, never
-        unlocked."""
         if os.getpid() == self._pid:
             return False
-        self._pid = os.getpid()
-        self._mutex = threading.Lock()
-        self._is_given_back = False
-        self.close()
+        self.drop_inherited()
         return True
 
     def _take(self, wait_s: float) -> None:
@@ -144,20 +132,20 @@ class HomeLock:
 
 
 def wait_for_syncs(home: Home, disk: Disk) -> None:
-    """Wait until every sync that goes on without the home's lock has ended.  Whoever calls holds that lock, so that
-    none begins meanwhile.
+    """Wait until no sync of a newest segment goes on.  Whoever calls holds the home's lock, so that none begins.
 
     Raises OSError; TimeoutError where one has not ended within ``LOCK_WAIT_S``.
     """
-    if not disk.exists(str(home.syncing)):
-        return
-    descriptor = disk.open_to_lock(home.syncing)
+    for writer in home.writers():
+        for path in home.segments(writer)[-1:]:
+            _wait_for_syncs_of(path, disk)
+
+
+def _wait_for_syncs_of(path: Path, disk: Disk) -> None:
+    descriptor = disk.open_to_lock(path)
     try:
         if not disk.lock(descriptor, limits.LOCK_WAIT_S):
-            raise TimeoutError(
-                errno.ETIMEDOUT,
-                f"another process has not finished its sync within {limits.LOCK_WAIT_S:.0f} s",
-                str(home.syncing),
-            )
+            what = f"another process has not finished its sync of {path.name} within {limits.LOCK_WAIT_S:.0f} s"
+            raise TimeoutError(errno.ETIMEDOUT, what, str(path))
     finally:
         disk.close(descriptor)

@@ -18,7 +18,6 @@ from ._end import Tail, WriteFailed
 from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
-from ._lock import wait_for_syncs
 from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
@@ -61,6 +60,8 @@ class NewestSegment:
         self._identity: WriterIdentity | None = None
         self._tail: Tail | None = None
         self._left: _Left | None = None
+        self._unfinished: int | None = None
+        """How long the newest segment becomes by a write that was begun, until that is known to be durable."""
         self.above_merged = False
         """Whether the ticks were raised above what a merge, under way or dead, has brought."""
         self.adoptions_seen = 0
@@ -98,24 +99,44 @@ class NewestSegment:
             self._raise_tick()
         return None
 
-    def write(self, data: bytes, give_back: Callable[[], bool] | None = None) -> None:
+    def write(self, data: bytes, give_back: Callable[[], None] | None = None) -> None:
         """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed.
 
-        *give_back* is called between the two; where it has given the lock back and the sync fails, the segment is left
-        to whoever opens the next one.
+        *give_back* gives the lock back between the two; where the sync then fails, the segment is left to whoever opens
+        the next one.
         """
         tail = self.tail
+        self._unfinished = tail.end + len(data)
         tail.write(data)
-        lock_given_back = give_back is not None and give_back()
+        lock_given_back = give_back is not None and tail.share()
+        if give_back is not None and lock_given_back:
+            give_back()
         try:
             tail.sync()
         except WriteFailed as failed:
             if lock_given_back:
                 failed.lock_given_back = True
-                self._left = _Left(tail.path, tail.end + len(data), tail.last(), failed.reason, others_may_follow=True)
-                self._name_next(tail)
+                self.abandon()
             raise
         tail.is_settled = True
+        self._unfinished = None
+        if lock_given_back:
+            try:
+                tail.unshare()
+            except OSError:
+                self.forget()
+
+    def abandon(self) -> None:
+        """Where a write was begun of which nobody knows whether it is durable, let nobody go on in the segment.
+
+        The next one's file is made, empty; whoever appends next opens it.  That needs no lock: two that do so make one
+        file, and so do an opener and this.
+        """
+        tail = self._tail
+        if tail is not None and self._unfinished is not None:
+            self._left = _Left(tail.path, self._unfinished, tail.last(), "sync_failed", others_may_follow=True)
+            with contextlib.suppress(OSError):
+                self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))
 
     def open_next(self, reason: str) -> None:
         """Leave the present segment at its last synced line and begin the next one there.
@@ -141,7 +162,7 @@ class NewestSegment:
         """Give the descriptor back; the next :meth:`look` finds the end anew."""
         if self._tail is not None:
             self._close_quietly(self._tail.descriptor)
-        self._tail = None
+        self._tail = self._unfinished = None
 
     def _read_on(self, tail: Tail, size: int) -> bool:
         """Take in what other processes appended since the last look.  False where it does not end in a whole line.
@@ -177,7 +198,6 @@ class NewestSegment:
 
     def _open_newest(self) -> None:
         self.adoptions_seen += 1
-        wait_for_syncs(self._home, self._disk)
         identity = read_writer(self._home) or make_writer(self._home, self._disk)
         self._identity = identity
         self._disk.make_folder(self._home.journal / identity.writer)
@@ -222,14 +242,26 @@ class NewestSegment:
         self._create(number, last, seals_after(paths, last, number), reason, taken_over=taken is not None)
 
     def _open_clean(self, path: Path) -> bool:
-        """Open a segment whose last line stands whole and fits; False for any other."""
+        """Open a segment whose last line stands whole and fits; False for any other.
+
+        Where a sync of it goes on for long, the next one is begun: it may fail yet.
+        """
         end = read_end(path)
         if end is None:
             return False
         self._sync_folder(path.parent)  # whoever made the segment may have died before its name was durable
-        descriptor = self._disk.open_append(path)
-        self._tail = Tail(self._disk, descriptor, path, end.size_bytes, end.hash)
-        self._tail.take(end.line)
+        tail = Tail(self._disk, self._disk.open_append(path), path, end.size_bytes, end.hash)
+        self._tail = tail
+        tail.take(end.line)
+        if not self._disk.lock(tail.descriptor, limits.SYNC_WAIT_S):
+            self._close_quietly(tail.descriptor)  # so that the wait that was given up is over
+            tail.descriptor = self._disk.open_append(path)
+            self.open_next("sync_pending")
+            return True
+        self._disk.unlock(tail.descriptor)
+        if self._disk.exists(tail.next_path):  # the sync that was waited for has failed
+            self.forget()
+            return False
         return True
 
     def _sync_folder(self, path: Path) -> None:
@@ -300,7 +332,7 @@ class NewestSegment:
         finally:
             self._close_quietly(folder)
         fresh.end = len(line)
-        self._tail = fresh
+        self._tail, self._unfinished = fresh, None
 
     def _open_empty(self, path: Path, *, taken_over: bool) -> int:
         """Make a segment's file.  An empty one that is there was made by a sync that failed without the lock."""
@@ -321,14 +353,6 @@ class NewestSegment:
                 self._sync_folder(self._home.path)
         except OSError as error:
             raise _NotSynced(path, error) from error
-
-    def _name_next(self, tail: Tail) -> None:
-        """Make the next segment's file, empty, without the lock: from then on nobody goes on in this one.
-
-        Whoever appends next opens it.  Two that fail make one file, and so do an opener and one that fails.
-        """
-        with contextlib.suppress(OSError):
-            self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))
 
     def _leaving(self, tail: Tail, reason: str, last: Last | None = None) -> _Left:
         try:

@@ -11,6 +11,8 @@ written once more, under its id, and no sync is ever retried.
 from __future__ import annotations
 
 import contextlib
+import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,15 +44,38 @@ class _Locked:
         self._lock, self._newest = lock, newest
 
     def __enter__(self) -> None:
-        if self._lock.acquire():
-            self._newest.forget()  # this process was forked: what it inherited is its parent's
+        if self._lock.is_mine:  # a signal handler, or a finalizer, in the middle of another append
+            raise AppendRefused("this thread is in the middle of an append: nothing was written; append behind it")
+        try:
+            if self._lock.acquire():
+                self._newest.forget()  # this process was forked: what it inherited is its parent's
+        except BaseException:
+            self.end(failed=True)
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is not None:
-                self._newest.forget()
-        finally:
-            self._lock.release()
+        self.end(failed=kind is not None)
+
+    def end(self, *, failed: bool) -> None:
+        """Give the lock back, if this thread has it.  Where the block failed, the journal's end is looked up anew."""
+        if self._lock.is_mine:
+            try:
+                if failed:
+                    self._newest.abandon()
+                    self._newest.forget()
+            finally:
+                self._lock.release()
+
+
+_appenders: weakref.WeakSet[Appender] = weakref.WeakSet()
+
+
+def _drop_inherited() -> None:
+    for appender in list(_appenders):
+        appender.drop_inherited()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
 
 
 class Appender:
@@ -62,6 +87,7 @@ class Appender:
         self._newest = NewestSegment(home, self.disk, program)
         self._lock = HomeLock(home, self.disk)
         self._locked = _Locked(self._lock, self._newest)
+        _appenders.add(self)
 
     @property
     def adoptions_seen(self) -> int:
@@ -76,28 +102,43 @@ class Appender:
         """
         if not events:
             return []
-        with self._locked:
-            try:
-                return self._append(events, self._lock.give_back_before_sync if self._lock.was_contended else None)
-            except WriteFailed as error:
-                self._newest.forget()
-                failed = error
-        return self._append_again(events, failed)
+        try:
+            return self._append_or_again(events)
+        except KeledgerError:
+            raise
+        except BaseException:  # raised by a signal handler, perhaps where the lock was just being given back
+            self._locked.end(failed=True)
+            raise
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the home's lock while no sync goes on.  After an exception the end of the journal is looked up anew."""
-        with self._locked:
-            try:
-                wait_for_syncs(self.home, self.disk)
-            except OSError as error:
-                raise self._refused(error) from error
-            yield
+        try:
+            with self._locked:
+                try:
+                    wait_for_syncs(self.home, self.disk)
+                except OSError as error:
+                    raise self._refused(error) from error
+                yield
+        except KeledgerError:
+            raise
+        except BaseException:
+            self._locked.end(failed=True)
+            raise
 
     def writer(self) -> WriterIdentity:
         """The home's own writer, made on its first event.  Called under the lock."""
         self._look()
         return self._newest.writer
+
+    def drop_inherited(self) -> None:
+        """In a forked child, close what is the parent's: an open copy would keep its locks when it has died.
+
+        Not where the thread that forked is in the middle of an append: that is found out when it goes on.
+        """
+        if not self._lock.is_mine:
+            self._newest.forget()
+            self._lock.drop_inherited()
 
     def close(self) -> None:
         """Give the descriptors back.  The appender may be used again."""
@@ -108,7 +149,7 @@ class Appender:
         """Append while the caller holds :meth:`locked`."""
         return self._append(events)
 
-    def _append(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None) -> list[Appended]:
+    def _append(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
         """Append in batches.  Raises WriteFailed where *give_back* was called and the sync failed: then the segment is
         left, and the lock is somebody else's."""
         self._look()
@@ -134,7 +175,7 @@ class Appender:
         return done
 
     def _append_after(
-        self, done: Sequence[Appended], events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None
+        self, done: Sequence[Appended], events: Sequence[NewEvent], give_back: Callable[[], None] | None = None
     ) -> list[Appended]:
         """Append the next batch.  A refusal is none any more where an earlier batch is durable."""
         try:
@@ -156,7 +197,7 @@ class Appender:
         cause = error.error if isinstance(error, WriteFailed) else error
         return AppendRefused(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
 
-    def _append_batch(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None) -> list[Appended]:
+    def _append_batch(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None) -> list[Appended]:
         """Write a batch; where that fails, once more in the next segment."""
         try:
             return self._write(events, give_back)
@@ -164,6 +205,15 @@ class Appender:
             if failed.lock_given_back:
                 raise
             return self._write_again(events, failed)
+
+    def _append_or_again(self, events: Sequence[NewEvent]) -> list[Appended]:
+        with self._locked:
+            try:
+                return self._append(events, self._lock.give_back if self._lock.was_contended else None)
+            except WriteFailed as error:
+                self._newest.forget()
+                failed = error
+        return self._append_again(events, failed)
 
     def _append_again(self, events: Sequence[NewEvent], failed: WriteFailed) -> list[Appended]:
         """Append after a sync failed that went on without the lock; the line stands in the segment that was left."""
@@ -200,7 +250,7 @@ class Appender:
                 ) from again.error
             raise AppendRefused(f"{problem}: nothing was written; {remedy(again.error)}") from again.error
 
-    def _write(self, events: Sequence[NewEvent], give_back: Callable[[], bool] | None = None) -> list[Appended]:
+    def _write(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
         tail, writer = self._newest.tail, self._newest.writer.writer
         if tail.tick + len(events) >= limits.TICK_MAX:
             raise AppendRefused(f"writer {writer} has used up its ticks: nothing was written")

@@ -271,6 +271,12 @@ class Child:
             self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return Ended(self._status, told.decode().split())
 
+    def wait(self) -> int:
+        """Wait for its end, though a child of its own keeps the pipe open, and return its status."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
+
     def close(self) -> None:
         """Kill it where it still runs, and reap it."""
         if self._status is None:

@@ -24,7 +24,6 @@ def places(home: Home) -> dict[str, Path]:
     return {
         "home": home.path,
         "lock": home.lock,
-        "syncing": home.syncing,
         "writer.json": home.path / "writer.json",
         "journal": home.journal,
         "writer": writer,
@@ -40,7 +39,6 @@ def places(home: Home) -> dict[str, Path]:
 REFUSED = {
     "home": {"fifo", "link", "file", "owner", "mode"},
     "lock": {"fifo", "link", "folder", "owner"},
-    "syncing": {"fifo", "link", "folder", "owner"},
     "writer.json": {"fifo", "folder", "file"},
     "journal": {"fifo", "file"},
     "writer": {"fifo", "file"},

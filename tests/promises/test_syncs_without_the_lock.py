@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import random
+import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from keledger.journal._writer import Appender
 from tests.journal.support import events, newest_segment, note
 
 from .power import Machine, die
-from .support import Fault, Tell, WatchedDisk, counted_ids, failing, ignore, in_child, started_child
+from .support import Fault, RecordingDisk, Tell, WatchedDisk, counted_ids, failing, ignore, in_child, started_child
 
 
 class Company(WatchedDisk):
@@ -97,8 +100,10 @@ def test_others_append_while_a_sync_goes_on(begun: Home) -> None:
 
 
 def test_who_finds_the_lock_free_syncs_under_it(begun: Home) -> None:
-    Appender(begun).append([note("second")])
-    assert not begun.syncing.exists()
+    disk = RecordingDisk()
+    Appender(begun, disk=disk).append([note("second")])
+    assert disk.steps("sync")[-1] < disk.steps("unlock")[-1]
+    assert disk.steps("share") == []
 
 
 def test_many_go_on_at_once(begun: Home) -> None:
@@ -268,7 +273,6 @@ def merge_from(home: Home) -> None:
 
 
 WAITING: dict[str, tuple[Callable[[Home], object], type[Exception], str]] = {
-    "opening a segment": (lambda home: Appender(home).append([note("theirs")]), AppendRefused, "nothing was written"),
     "holding the lock": (hold, AppendRefused, "nothing was written"),
     "anchoring": (anchor, HomeError, "nothing was anchored"),
     "being merged": (merge_from, HomeError, "merge again"),
@@ -283,7 +287,7 @@ def test_a_sync_that_goes_on_is_waited_for(begun: Home, monkeypatch: pytest.Monk
     met = list[str]()
 
     def meanwhile(_: str) -> None:
-        with pytest.raises(error, match=f"has not finished its sync within 0 s.*{text}") as told:
+        with pytest.raises(error, match=f"has not finished its sync of 00000001.jsonl within 0 s.*{text}") as told:
             act(begun)
         met.append(str(told.value))
 
@@ -291,6 +295,134 @@ def test_a_sync_that_goes_on_is_waited_for(begun: Home, monkeypatch: pytest.Monk
     assert len(met) == 1
     assert "\n" not in met[0]
     act(begun)
+
+
+def test_who_opens_the_segment_waits_for_a_sync_that_fails(begun: Home) -> None:
+    """And finds then that the segment was left."""
+    newcomer = Appender(begun, disk=(disk := Company()))
+    thread = threading.Thread(target=newcomer.append, args=([note("theirs")],))
+
+    def meanwhile(name: str) -> None:
+        thread.start()
+        while "open_append" not in disk.made:
+            time.sleep(0.001)
+        failing(errno.EIO)(name)
+
+    append_meanwhile(begun, meanwhile)
+    thread.join()
+    assert set(texts(begun)) == {"first", "mine", "theirs"}
+    left, _ = begun.segments(begun.writers()[0])
+    assert b"theirs" not in left.read_bytes()
+    assert not verify(begun).damaged
+
+
+def test_nobody_is_kept_waiting_by_a_process_that_was_stopped_in_its_sync(
+    begun: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens its segment begins the next one, which all go on in."""
+    monkeypatch.setattr(limits, "SYNC_WAIT_S", 0.05)
+    others = present(begun)
+
+    def meanwhile(_: str) -> None:
+        Appender(begun).append([note("newcomer")])
+        others.append([note("theirs")])
+        Appender(begun).append([note("second newcomer")])
+
+    append_meanwhile(begun, meanwhile)
+    assert texts(begun) == ["first", "mine", "newcomer", "theirs", "second newcomer"]
+    reasons = [event["data"]["reason"] for event in events(begun) if event["type"] == "segment.opened"]
+    assert reasons == ["first", "sync_pending"]
+    assert verify(begun).findings == []
+
+
+# Signals: an exception may come out of any place of an append.
+
+
+class Interrupted(Exception):
+    """Raised by a signal's handler."""
+
+
+@pytest.mark.parametrize("in_company", [False, True])
+def test_a_signal_in_a_sync_that_fails_leaves_the_segment(begun: Home, in_company: bool) -> None:
+    """What was raised instead of the failure says nothing of it, so nobody may go on behind the line."""
+    others = present(begun)
+
+    class Hung(Company):
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "sync":
+                raise Interrupted
+            return super().around(name, call, *arguments) if in_company else call(*arguments)
+
+    event = note("mine")
+    with pytest.raises(Interrupted):
+        Appender(begun, disk=Hung()).append([event])
+    length = (left := begun.segments(begun.writers()[0])[0]).stat().st_size
+    others.append([note("theirs")])
+    Appender(begun).append([event])
+    assert left.stat().st_size == length
+    assert len(counted_ids(begun)) == 3
+    assert not verify(begun).damaged
+
+
+def test_what_a_signal_interrupted_is_sealed_off_by_the_same_appender(begun: Home) -> None:
+    class Hung(WatchedDisk):
+        hung = True
+
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "sync" and self.hung:
+                self.hung = False
+                raise Interrupted
+            return call(*arguments)
+
+    appender = Appender(begun, disk=Hung())
+    with pytest.raises(Interrupted):
+        appender.append([note("mine")])
+    appender.append([note("later")])
+    assert texts(begun) == ["first", "later"]
+    assert not verify(begun).damaged
+
+
+def test_a_signal_at_any_place_leaves_the_lock_free(home: Home) -> None:
+    """Real signals at random moments: afterwards another process can append, and so can this thread."""
+
+    def act(tell: Tell) -> None:
+        limits.LOCK_WAIT_S = 0.2
+        signal.signal(signal.SIGALRM, interrupt)
+        appender, others, chance = Appender(home), Appender(home), random.Random(7)
+        for number in range(1500):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, chance.random() * 0.0006 + 1e-5)
+                appender.append([note(f"{number}")])
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupted:
+                tell("interrupted")
+                others.append([note("others")])
+        appender.append([note("at last")])
+        tell("done")
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    ended = in_child(act)
+    assert ended.status == 0
+    assert ended.told[-1] == "done"
+    assert ended.told.count("interrupted") > 50
+    assert not verify(home).damaged
+
+
+def test_a_signal_handler_that_appends_in_the_middle_of_an_append_is_refused(begun: Home) -> None:
+    """At once, and the append that it interrupted goes on."""
+    refused = list[str]()
+
+    def handle(_: str) -> None:
+        with pytest.raises(AppendRefused, match="in the middle of an append") as told:
+            appender.append([note("handler")])
+        refused.append(str(told.value))
+
+    appender = Appender(begun, disk=Company(handle))
+    appender.append([note("mine")])
+    assert len(refused) == 1
+    assert texts(begun) == ["first", "mine"]
 
 
 def test_the_threads_of_one_process_sync_one_after_another(begun: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,26 +449,63 @@ def test_the_threads_of_one_process_sync_one_after_another(begun: Home, monkeypa
     assert texts(begun) == ["first", "mine", "thread"]
 
 
-def test_a_child_forked_in_the_middle_goes_its_own_way(begun: Home) -> None:
+def test_a_child_forked_in_the_middle_goes_its_own_way(begun: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for its parent's sync as any other process does, and does not end it."""
+    monkeypatch.setattr(limits, "SYNC_WAIT_S", 0.05)
 
-    def child(tell: Tell) -> None:
-        limits.LOCK_WAIT_S = 0.05
-        try:
-            appender.append([note("child")])
-        except AppendRefused as error:
-            tell("waited" if "sync" in str(error) else str(error))
+    def child(_: Tell) -> None:
+        Appender(begun).append([note("child")])
 
     def meanwhile(_: str) -> None:
-        told.extend(in_child(child).told)
+        statuses.append(in_child(child).status)
 
-    told = list[str]()
+    statuses = list[int]()
     appender = Appender(begun, disk=Company(meanwhile))
     appender.append([note("mine")])
-    assert told == ["waited"]
-    assert in_child(child).told == []
+    assert statuses == [0]
+    reasons = [event["data"]["reason"] for event in events(begun) if event["type"] == "segment.opened"]
+    assert reasons == ["first", "sync_pending"]
     appender.append([note("later")])
     assert texts(begun) == ["first", "mine", "child", "later"]
+
+
+@pytest.mark.parametrize("where", ["waiting for the lock", "in its sync"])
+def test_a_child_keeps_no_lock_of_a_parent_that_died(begun: Home, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A thread is in the middle of an append, another one forks, the parent is killed, the child lives on."""
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.5)
+    monkeypatch.setattr(limits, "SYNC_WAIT_S", 0.5)
+
+    def parent(tell: Tell) -> None:
+        reached = threading.Event()
+
+        def hang(_: str = "") -> None:
+            reached.set()
+            threading.Event().wait()
+
+        class Waiting(WatchedDisk):
+            def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+                if name == "lock" and arguments[1] > 0:
+                    call(*arguments)
+                    hang()
+                return False if name == "lock" and arguments[1] == 0 else call(*arguments)
+
+        disk = Company(hang) if where == "in its sync" else Waiting()
+        threading.Thread(target=Appender(begun, disk=disk).append, args=([note("mine")],), daemon=True).start()
+        reached.wait()
+        with started_child(lambda _: signal.pause()) as child:
+            tell(str(child.pid))
+            signal.pause()
+
+    with started_child(parent) as dying:
+        orphan = int(dying.wait_for_line())
+        dying.send(signal.SIGKILL)
+        assert dying.wait() == -signal.SIGKILL
+        try:
+            Appender(begun).append([note("later")])
+            assert newest_segment(begun).name == "00000001.jsonl"
+        finally:
+            os.kill(orphan, signal.SIGKILL)
+    assert texts(begun)[-1] == "later"
 
 
 def test_a_process_killed_in_the_middle_keeps_nobody_waiting(begun: Home) -> None:
@@ -373,16 +542,27 @@ def test_a_power_cut_in_the_middle_leaves_whole_lines(tmp_path: Path) -> None:
     assert verify(cut).findings == []
 
 
-@pytest.mark.parametrize("place", ["a folder", "a FIFO"])
-def test_without_the_second_lock_the_sync_happens_under_the_first(begun: Home, place: str) -> None:
-    """What stands in its place is told where a segment is opened, and costs an appender that is open nothing."""
-    appender = Appender(begun, disk=Company())
-    appender.append([note("second")])
-    appender.close()
-    appender.append([note("third")])
-    begun.syncing.unlink()
-    (begun.syncing.mkdir if place == "a folder" else lambda: os.mkfifo(begun.syncing))()
-    disk = Company()
-    with pytest.raises(HomeError, match="syncing is not a regular file"):
-        Appender(begun, disk=disk).append([note("refused")])
-    assert texts(begun) == ["first", "second", "third"]
+def test_without_the_second_flock_the_sync_happens_under_the_lock(begun: Home) -> None:
+    class NoShare(Company):
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "share":
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+            return super().around(name, call, *arguments)
+
+    disk = NoShare()
+    Appender(begun, disk=disk).append([note("second")])
+    assert disk.made.index("sync") < disk.made.index("unlock", disk.made.index("write"))
+    assert texts(begun) == ["first", "second"]
+
+
+def test_where_no_thread_may_be_started_the_lock_is_asked_for(begun: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+    others = Appender(begun)
+    with others.locked(), pytest.raises(AppendRefused, match="another process has held"):
+        Appender(begun).append([note("refused")])
+    Appender(begun, disk=Company()).append([note("second")])
+    assert texts(begun) == ["first", "second"]
