@@ -142,7 +142,14 @@ def wait_for_syncs(home: Home, disk: Disk) -> None:
 
 
 def _wait_for_syncs_of(path: Path, disk: Disk) -> None:
-    descriptor = disk.open_to_lock(path)
+    try:
+        descriptor = disk.open_to_lock(path)
+    except HomeError:  # no plain file: nobody writes there
+        return
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOENT):
+            return
+        raise
     try:
         if not disk.lock(descriptor, limits.LOCK_WAIT_S):
             what = f"another process has not finished its sync of {path.name} within {limits.LOCK_WAIT_S:.0f} s"

@@ -237,7 +237,7 @@ class WatchedDisk(Disk):
         self.told: list[str] = []
 
     def lock(self, descriptor: int, wait_s: float) -> bool:
-        self.told.append("lock")
+        self.told.append(f"lock {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
         return super().lock(descriptor, wait_s)
 
     def sync(self, descriptor: int) -> None:
@@ -251,7 +251,8 @@ class WatchedDisk(Disk):
 def test_what_is_named_is_synced_under_the_lock(anchored: Home) -> None:
     disk = WatchedDisk()
     anchor(anchored, disk=disk)
-    assert disk.told == ["lock", f"sync {newest_segment(anchored).name}"]
+    newest = newest_segment(anchored).name
+    assert disk.told == ["lock lock", f"lock {newest}", f"sync {newest}"]
     with pytest.raises(HomeError, match="Input/output error; nothing was anchored"):
         anchor(anchored, disk=WatchedDisk(fails=True))
 
