@@ -259,7 +259,7 @@ class NewestSegment:
             self.open_next("sync_pending")
             return True
         self._disk.unlock(tail.descriptor)
-        if self._disk.exists(tail.next_path):  # the sync that was waited for has failed
+        if self._home.segments(self.writer.writer)[-1] != path:  # the sync that was waited for has failed
             self.forget()
             return False
         return True
