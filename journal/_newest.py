@@ -259,7 +259,8 @@ class NewestSegment:
             self.open_next("sync_pending")
             return True
         self._disk.unlock(tail.descriptor)
-        if self._home.segments(self.writer.writer)[-1] != path:  # the sync that was waited for has failed
+        following = Path(tail.next_path)
+        if following.is_file() and not following.is_symlink():  # the sync that was waited for has failed
             self.forget()
             return False
         return True

@@ -203,8 +203,8 @@ EDITS = (
     Edit(
         "the look for the next segment after that wait",
         "journal/_newest.py",
-        "        if self._home.segments(self.writer.writer)[-1] != path:  # the sync",
-        "        if not path:  # the sync",
+        "        if following.is_file() and not following.is_symlink():  # the sync",
+        "        if not following:  # the sync",
         WITHOUT_THE_LOCK,
     ),
     Edit(
