@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from keledger.journal import Check, Home, HomeError, KeledgerError, Ledger, diagnose
+from keledger.journal import Check, Home, HomeError, KeledgerError, Ledger, diagnose, lock_is_free
 from keledger.projections import check_projections, projection_state
 
 from ._group import command
@@ -49,8 +49,11 @@ def doctor(settings: Settings) -> None:
 
 
 def _bring_in(home: Home) -> list[Check]:
-    """Journal what waits in the spool, as every append does; what keeps it waiting is for the checks to say."""
-    if not home.spool.is_dir():
+    """Journal what waits in the spool, as every append does; what keeps it waiting is for the checks to say.
+
+    Where somebody holds the lock it is left to the next append, for that may wait for long.
+    """
+    if not home.spool.is_dir() or not lock_is_free(home):
         return []
     with contextlib.suppress(KeledgerError, OSError), Ledger.open(home.path) as ledger:
         count = ledger.bring_in_spooled()

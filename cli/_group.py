@@ -14,6 +14,8 @@ STATUSES: Mapping[int, str] = {
     0: "done",
     1: "a failure; stderr says what happened and what to do",
     2: "the command line is not well-formed",
+    130: "Ctrl-C",
+    141: "whoever read stdout left",
 }
 """What every command may exit with; a command adds its own."""
 

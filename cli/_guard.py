@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from ._output import say
+from ._output import OutputLost, discard, say
 
 INTERRUPTED = 128 + 2
 """Ctrl-C, as shells tell it."""
@@ -26,10 +25,23 @@ DEBUG_VARIABLE = "KELEDGER_DEBUG"
 def guarded(work: Callable[[], Any]) -> int:
     """The exit status of *work*, 0 unless it returns one; what it raises becomes one line on stderr."""
     try:
-        result = work()
+        status = _status(work)
         sys.stdout.flush()
     except BrokenPipeError:
         return output_gone()
+    except OutputLost as error:
+        discard(sys.stdout)
+        say(f"the output cannot be written: {error.strerror}; whatever the command changed stands")
+        return 1
+    return status
+
+
+def _status(work: Callable[[], Any]) -> int:
+    """As :func:`guarded`, but for what becomes of stdout."""
+    try:
+        result = work()
+    except (BrokenPipeError, OutputLost):
+        raise
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")
         return INTERRUPTED
@@ -61,17 +73,25 @@ def _explained(error: Exception) -> int:
         say(str(error))
         return error.exit_status
     if isinstance(error, OSError):
-        what = error.filename or "the output"  # reading and writing files of keledger's own names them
-        say(f"{what}: {error.strerror or error}")
+        if error.filename is None and _is_nowhere():
+            say("the working folder is gone, and a relative path leads nowhere: go to another one")
+        else:
+            say(f"{error.filename or 'the operating system'}: {error.strerror or error}")
         return 1
     say(f"this is a bug in keledger: {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where)")
     return 1
 
 
+def _is_nowhere() -> bool:
+    """Whether the folder that this process works in was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def output_gone() -> int:
-    """Let the interpreter's own last flush of stdout go nowhere instead of failing; returns the exit status."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    """Give up on stdout, whose reader has left; returns the exit status."""
+    discard(sys.stdout)
     return OUTPUT_GONE

@@ -13,7 +13,11 @@ from ._output import say, write_json
 from ._table import count
 
 
-@command(name="merge", examples=("keledger merge /mnt/laptop/keledger --reason 'back from the trip'",))
+@command(
+    name="merge",
+    examples=("keledger merge /mnt/laptop/keledger --reason 'back from the trip'",),
+    statuses={3: "the other home is damaged, and nothing was merged"},
+)
 @click.argument("folder", metavar="DIR")
 @click.option("--reason", metavar="TEXT", help="Why, for whoever reads the journal later.")
 @common_options

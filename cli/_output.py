@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from ._table import Table, printable, terminal_width, wrapped
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FINDINGS_SHOWN_MAX = 20
 """More warnings than this under a table help nobody; ``keledger verify`` lists all."""
@@ -17,9 +23,37 @@ UPGRADE_NOTES = ("events_unread", "reader_outdated")
 """Nothing is damaged, but a later release would show more: whoever reads a report is to know."""
 
 
+class OutputLost(OSError):
+    """Stdout takes no more, for another reason than that its reader has left; ``strerror`` says which."""
+
+
+class Output(io.FileIO):
+    """Stdout below its buffers.  Where it fails it says so, for an error without a path could be any file's."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what the system takes of *data*.  Raises BrokenPipeError or OutputLost."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputLost(error.errno, error.strerror) from error
+
+
+def discard(stream: TextIO) -> None:
+    """Let what a stream still holds, and the interpreter's own last flush of it, go nowhere instead of failing."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def say(sentence: str) -> None:
-    """Write one line to stderr, whatever stands in the sentence."""
-    click.echo(f"keledger: {' '.join(printable_lines(sentence))}", err=True)
+    """Write one line to stderr, whatever stands in the sentence; where stderr takes none, the exit status must do."""
+    try:
+        click.echo(f"keledger: {' '.join(printable_lines(sentence))}", err=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def printable_lines(text: str) -> list[str]:

@@ -26,8 +26,13 @@ def output_file(name: str, *, force: bool, home: Home) -> Iterator[BinaryIO]:
     if target.is_relative_to(os.path.realpath(home.path)):
         raise UsageError(f"{name} is in the home {home.path}, which holds the journal alone: give another place")
     if target.exists() and not target.is_file():
-        with open(target, "wb") as file:
-            yield file
+        try:
+            with open(target, "wb") as file:
+                yield file
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise KeledgerError(f"{name} cannot be written: {error.strerror}") from error
         return
     if target.exists() and not force:
         raise KeledgerError(f"{name} exists: give --force to replace it, or another name")

@@ -13,7 +13,7 @@ from keledger.journal import Ledger, NewEvent
 
 from ._group import command
 from ._options import Settings, common_options, pass_settings
-from ._output import say
+from ._output import OutputLost, say
 from ._progress import Progress
 from ._recording import Input, Recording
 
@@ -26,7 +26,14 @@ EXAMPLES = (
 )
 
 
-@command(name="record", examples=EXAMPLES, statuses={1: "a failure, or lines were refused (also with --partial)"})
+@command(
+    name="record",
+    examples=EXAMPLES,
+    statuses={
+        1: "a failure, or lines were refused (also with --partial)",
+        3: "a price file is damaged, and nothing was written",
+    },
+)
 @click.argument("file", default="-", metavar="[FILE|-]")
 @click.option("--partial", is_flag=True, help="Record the acceptable lines where others are refused.")
 @click.option("--again", is_flag=True, help="Record a file's lines without an id once more, as new calls.")
@@ -71,6 +78,7 @@ def record(settings: Settings, file: str, partial: bool, again: bool, source: st
             recording.write(printer, progress)
     if recording.refused:
         say(f"{_refused(recording, given)}; {recording.accepted:,} recorded")
+        printer.close()
         raise click.exceptions.Exit(1)
     if not recording.accepted:
         say(f"{given.name} holds no calls")
@@ -94,12 +102,12 @@ def _are(number: int) -> str:
 
 
 class Printer:
-    """Prints recorded calls.  Where nobody reads them any more, recording goes on all the same."""
+    """Prints recorded calls.  Where that fails, or nobody reads them any more, recording goes on all the same."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._broken: BrokenPipeError | None = None
+        self._broken: BrokenPipeError | OutputLost | None = None
 
     def __call__(self, line: int, event: NewEvent) -> None:
         """Print one recorded call: its id, or an object."""
@@ -107,11 +115,11 @@ class Printer:
             return
         try:
             sys.stdout.write((_as_json(line, event) if self._as_json else event.id) + "\n")
-        except BrokenPipeError as error:
+        except (BrokenPipeError, OutputLost) as error:
             self._broken = error
 
     def close(self) -> None:
-        """Raise BrokenPipeError where it could not print all."""
+        """Raise BrokenPipeError or OutputLost where it could not print all."""
         if self._broken is not None:
             raise self._broken
 

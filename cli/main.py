@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import keledger
 from ._group import Entry, LazyGroup
 from ._guard import guarded, output_gone
 from ._options import Settings, color_option, home_option, json_option
+from ._output import Output
 
 SECTIONS = {
     "Reports": {
@@ -61,12 +63,24 @@ class Program(LazyGroup):
             sys.exit(status)
         return status
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the program's own options, of which ``--help`` and ``--version`` write already."""
+        with _reader_may_leave():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
-        try:
+        with _reader_may_leave():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise click.exceptions.Exit(output_gone()) from None
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """Keep a broken pipe from click, which would end with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(output_gone()) from None
 
 
 def _prepare_streams() -> None:
@@ -75,13 +89,22 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we live
     if isinstance(sys.stdout, io.TextIOWrapper):
-        if isinstance(sys.stdout.buffer, io.RawIOBase):
-            # PYTHONUNBUFFERED: a raw write may take a part and say so, which nobody would look at.
-            encoding = sys.stdout.encoding
-            # As sys.__stdout__, too, for that is what is asked for the terminal's width.
-            stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.detach()), encoding=encoding)
-            sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc]
+        if sys.stdout is sys.__stdout__:
+            _name_stdout(sys.stdout)
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _name_stdout(stdout: io.TextIOWrapper) -> None:
+    """Put an :class:`Output` below the process's own stdout.
+
+    It is buffered with PYTHONUNBUFFERED, too: a raw write may take a part and say so, which nobody would look at.
+    """
+    stdout.flush()
+    output = io.BufferedWriter(Output(stdout.fileno(), "w", closefd=False))
+    # As sys.__stdout__, too, for that is what is asked for the terminal's width.
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(  # type: ignore[misc]
+        output, encoding=stdout.encoding, line_buffering=stdout.line_buffering
+    )
 
 
 @click.group(

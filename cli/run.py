@@ -99,18 +99,38 @@ def main(arguments: Sequence[str], home: str | None = None) -> int:
         say(f"{error} (keledger run --help)")
         return 2
     if request.help:
-        sys.stdout.write(HELP)
-        return 0
+        return _show_help()
+    try:
+        folder = home_folder(home)
+    except FileNotFoundError:
+        say("the working folder is gone, and the home's path is a relative one: give an absolute path")
+        return 2
     from keledger.journal.capture import CommandNotStarted, launch
 
     try:
-        outcome = launch(request.command, home=home_folder(home), flags=request.flags, say=say)
+        outcome = launch(request.command, home=folder, flags=request.flags, say=say)
     except CommandNotStarted as error:
         say(str(error))
         return error.status
     if not request.quiet:
         _close(outcome)
     return outcome.status
+
+
+def _show_help() -> int:
+    """Write the help text; returns the exit status."""
+    if sys.stdout is None:
+        return 0
+    try:
+        sys.stdout.write(HELP)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where no later flush fails once more
+        if isinstance(error, BrokenPipeError):
+            return 128 + 13
+        say(f"the output cannot be written: {error.strerror}")
+        return 1
+    return 0
 
 
 def home_folder(given: str | None) -> str:

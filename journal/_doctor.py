@@ -44,6 +44,11 @@ def diagnose(home: Home, *, unread: Mapping[str, int] = _NOTHING_UNREAD) -> tupl
     return tuple(checks)
 
 
+def lock_is_free(home: Home) -> bool:
+    """Whether an append need not wait, looked at for as long as a few appends take."""
+    return all(check.state == "ok" for check in _made("lock", lambda: check_lock(home)))
+
+
 def _made(name: str, examine: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     """The checks that *examine* makes, and, where it cannot go on, why."""
     try:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -43,19 +43,47 @@ def is_plain(path: Path) -> bool:
 
 
 def check_writer(home: Home) -> Iterator[Check]:
-    """Whether writer.json is that of this machine and place, and who went before."""
+    """Whether writer.json is of this machine and place, who went before, and whether their files are there."""
     path = home.path / "writer.json"
     if not os.path.lexists(path):
-        message = "there is no writer yet; the first append begins one"
-        if home.writers():
-            yield note("writer", f"{path} is missing", "the next append begins a writer that continues none of these")
-        else:
-            yield ok("writer", message)
-        return
-    if not is_plain(path):
+        yield _no_writer(home, path)
+    elif not is_plain(path):
         yield problem("writer", f"{path} is not a plain file", "move it away to begin a new writer")
+    else:
+        yield from _named_writers(home, own_writers(home))
+    empty = [writer for writer in home.writers() if not home.segments(writer) and not home.strangers(writer)]
+    if empty:
+        # A process may have died, or found the disk full, between making a folder and its first line.
+        yield note(
+            "writer",
+            f"{home.journal} has no file of {', '.join(empty)}, whose folder is there",
+            "where that writer has recorded anything, restore its folder from a backup",
+        )
+
+
+def _no_writer(home: Home, path: Path) -> Check:
+    if home.writers():
+        return note("writer", f"{path} is missing", "the next append begins a writer that continues none of these")
+    if home.prices.is_dir() and any(home.prices.iterdir()):
+        return note(
+            "writer",
+            f"there is no writer, though {home.prices} has price files",  # a merge that died may have left them alone
+            "where anything was recorded here, restore the home from a backup",
+        )
+    return ok("writer", "there is no writer yet; the first append begins one")
+
+
+def _named_writers(home: Home, own: Sequence[str]) -> Iterator[Check]:
+    """The writers that writer.json names, the present one last.  Its folder was made before it was named."""
+    missing = [writer for writer in own if not (home.journal / writer).is_dir()]
+    if own[-1] in missing:
+        what = f"{home.journal} has no folder" if home.journal.is_dir() else f"there is no folder {home.journal}"
+        yield problem(
+            "writer",
+            f"{what}, where writer.json says that {', '.join(missing)} wrote",
+            "restore it from a backup; without it the next append begins a new writer",
+        )
         return
-    own = own_writers(home)
     if read_writer(home) is None:
         yield note(
             "writer",
@@ -65,7 +93,6 @@ def check_writer(home: Home) -> Iterator[Check]:
     else:
         continued = f", which continues {own[-2]}" if len(own) > 1 else ""
         yield ok("writer", f"writer {own[-1]}{continued} is of this machine and place")
-    missing = [writer for writer in own if not (home.journal / writer).is_dir()]
     if missing:
         yield note(
             "writer",

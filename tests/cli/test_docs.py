@@ -1,4 +1,4 @@
-"""``docs/commands.md`` has a section for every command, which names every option of it."""
+"""``docs/commands.md`` has a section for every command, which names every option and exit status of it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from keledger.cli._group import STATUSES, Command
 from keledger.cli.main import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -47,6 +48,29 @@ def test_a_section_names_every_option(name: str) -> None:
         if isinstance(parameter, click.Option) and parameter.name not in COMMON:
             for spelling in (*parameter.opts, *parameter.secondary_opts):
                 assert re.search(rf"`[^`]*(?<![\w-]){re.escape(spelling)}(?![\w-])[^`]*`", text), spelling
+
+
+def stated(text: str) -> set[int]:
+    """The exit statuses that a text tells of."""
+    return {
+        int(status) for status in re.findall(r"exit status(?:es)? (?:is |are )?\(?(\d+)", text, flags=re.IGNORECASE)
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_section_and_its_commands_help_tell_of_the_same_exit_statuses(name: str) -> None:
+    command = COMMANDS[name]
+    if isinstance(command, Command):
+        assert stated(sections()[name]) - set(STATUSES) == set(command.statuses) - set(STATUSES)
+
+
+def test_the_table_of_exit_statuses_has_each_once_and_names_the_commands_of_3() -> None:
+    table = re.findall(r"^\| (\d+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    of_commands = {name: set(command.statuses) for name, command in COMMANDS.items() if isinstance(command, Command)}
+    reserved = {4}
+    assert [int(status) for status, _ in table] == sorted({*STATUSES, *set().union(*of_commands.values()), *reserved})
+    named = set(re.findall(r"`([a-z]+)`", dict(table)["3"]))
+    assert named == {name for name, statuses in of_commands.items() if 3 in statuses}
 
 
 def test_the_common_options_are_described_once() -> None:

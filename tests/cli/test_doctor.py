@@ -11,6 +11,7 @@ import pytest
 
 from keledger.journal import Check, Home, Ledger
 from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 from keledger.projections import _state as state_module
 from keledger.projections import check_projections, projection_state, rebuild
@@ -229,6 +230,29 @@ def test_something_else_in_the_place_of_the_caches(cached: Home, place: str) -> 
     path.write_text("")
     assert projection_state(cached).state == "blocked"
     assert told(cached).state == "problem"
+
+
+def test_no_lock_is_waited_for_to_bring_in_what_waits(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = len(calls(used))
+    asked: list[float] = []
+    take = Disk.lock
+
+    def lock(self: Disk, descriptor: int, timeout_s: float) -> bool:
+        asked.append(timeout_s)
+        return take(self, descriptor, timeout_s)
+
+    with Ledger.open(used.path) as ledger, Appender(used).locked(), monkeypatch.context() as patch:
+        patch.setattr(limits, "LOCK_WAIT_S", 0.05)
+        for _ in range(4):
+            with ledger.call(provider="openai", model="gpt-5-mini") as waiting:
+                waiting.complete(USAGE)
+        patch.setattr(Disk, "lock", lock)
+        checks = keledger("doctor", "--json").json["checks"]
+        assert asked == []
+    told = {check["name"]: check for check in checks}
+    assert (told["lock"]["state"], told["spool"]["state"]) == ("note", "note")
+    assert told["spool"]["message"] == f"4 calls wait in {used.spool} to be journaled"
+    assert len(calls(used)) == before
 
 
 def test_what_waits_in_the_spool_is_brought_in(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:

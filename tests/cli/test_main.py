@@ -130,6 +130,31 @@ def test_an_argument_that_is_not_utf8_is_a_usage_error() -> None:
     assert outcome.complaint == r"argument 'caf\udce9' is not valid UTF-8 (see keledger session --help)"
 
 
+NOWHERE = ("sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh")
+"""Runs a command in a working folder that is gone."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--home", "rel", "daily"), "the home's path rel is a relative one"),
+        (("--home", "rel", "doctor"), "the home's path rel is a relative one"),
+        (("--home", "rel", "record"), "the home's path rel is a relative one"),
+        (("--home", "rel", "run", "--", "true"), "the home's path is a relative one"),
+        (("export", "-o", "calls.jsonl"), "a relative path leads nowhere"),
+        (("anchor", "-o", "anchor.json"), "a relative path leads nowhere"),
+    ],
+)
+@pytest.mark.usefixtures("used")
+def test_a_working_folder_that_is_gone(tmp_path: Path, arguments: Sequence[str], words: str) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    outcome = keledger_process(*arguments, prefix=NOWHERE, cwd=folder)
+    assert (outcome.status != 0, outcome.out) == (True, "")
+    assert outcome.complaint.startswith("the working folder is gone, and ")
+    assert words in outcome.complaint
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_a_closed_stream_is_nothing_to_read_or_write(closed: str) -> None:
     outcome = keledger_process("record", prefix=("sh", "-c", f'exec "$@" {closed}', "sh"))
@@ -173,11 +198,12 @@ def test_ctrl_c_is_130_without_a_traceback() -> None:
         os.close(terminal)
 
 
-def test_a_reader_that_leaves_is_no_error_message() -> None:
+@pytest.mark.parametrize("arguments", [("schema",), ("--help",), ("schema", "--help"), ("run", "--help")])
+def test_a_reader_that_leaves_is_no_error_message(arguments: Sequence[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run([*COMMAND, "schema"], stdout=writing, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run([*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, check=False)
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (128 + 13, b"")

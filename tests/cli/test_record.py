@@ -272,3 +272,13 @@ def test_a_crash_between_batches_is_completed_by_running_it_again(home: Home, tm
     completed = keledger("record", str(file))
     assert completed.status == 0
     assert len({event["id"] for event in calls(home)}) == 3301
+
+
+def test_a_damaged_price_file_is_exit_status_3(home: Home) -> None:
+    for path in home.prices.iterdir():
+        path.write_bytes(path.read_bytes() + b" ")
+    before = truth(home)
+    outcome = keledger("record", given=json_lines(call()))
+    assert (outcome.status, outcome.out) == (3, "")
+    assert outcome.complaint.endswith("is damaged, its content does not fit its name: restore it from a backup")
+    assert truth(home) == before

@@ -165,6 +165,12 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "config",
         "reports have no time zone",
     ),
+    "journal gone": (lambda home: shutil.rmtree(home.journal), "writer", "there is no folder"),
+    "the writer's folder gone": (
+        lambda home: shutil.rmtree(newest_segment(home).parent),
+        "writer",
+        "has no folder, where writer.json says",
+    ),
     "journal a file": (
         lambda home: (shutil.rmtree(home.journal), home.journal.write_text("")),
         "files",
@@ -379,6 +385,28 @@ def test_a_home_that_was_moved(used: Home, tmp_path: Path) -> None:
 def test_a_writer_that_is_missing(used: Home) -> None:
     (used.path / "writer.json").unlink()
     assert only(used, "writer").state == "note"
+
+
+def test_a_folder_that_is_missing_is_not_another_machine(used: Home) -> None:
+    (writer,) = used.writers()
+    shutil.rmtree(used.journal / writer)
+    assert f"{used.journal} has no folder, where writer.json says that {writer} wrote" == only(used, "writer").message
+
+
+def test_a_writer_without_any_file(used: Home) -> None:
+    (writer,) = used.writers()
+    newest_segment(used).unlink()
+    assert [check.state for check in seen(used, "writer")] == ["ok", "note"]
+    assert seen(used, "writer")[1].message == f"{used.journal} has no file of {writer}, whose folder is there"
+
+
+def test_prices_without_any_writer(used: Home) -> None:
+    (used.path / "writer.json").unlink()
+    shutil.rmtree(used.journal)
+    check = only(used, "writer")
+    assert (check.state, "has price files" in check.message) == ("note", True)
+    shutil.rmtree(used.prices)
+    assert only(used, "writer").state == "ok"
 
 
 def test_events_of_a_newer_release(used: Home) -> None:
