@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
     from ._anchor import Anchor, AnchoredLine, anchor
     from ._check import Check
-    from ._doctor import diagnose
+    from ._doctor import diagnose, lock_is_free
     from ._errors import (
         AppendRefused,
         AppendUnknown,
@@ -79,6 +79,7 @@ __all__ = [
     "filesystem_kind",
     "format_time",
     "json_schema",
+    "lock_is_free",
     "own_writers",
     "parse_time",
     "pico_to_usd",
@@ -92,7 +93,7 @@ __all__ = [
 _MODULES = {
     "_anchor": ("Anchor", "AnchoredLine", "anchor"),
     "_check": ("Check",),
-    "_doctor": ("diagnose",),
+    "_doctor": ("diagnose", "lock_is_free"),
     "_errors": (
         "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",
         "KeledgerError", "NotFound", "UsageError",

@@ -4,7 +4,6 @@
 
     home/
       lock           one flock file, never deleted
-      syncing        a second one, made where appenders first met: shared by those whose line is written, not yet synced
       writer.json    who writes here
       merging        stands only while a merge puts other writers' files in place
       journal/<writer>/00000001.jsonl
@@ -33,7 +32,7 @@ from ._errors import HomeError
 from ._plain_file import read_plain_file
 
 WRITER_NAME = re.compile(r"[0-9a-f]{16}")
-SEGMENT_NAME = re.compile(r"(\d{8})\.jsonl")
+SEGMENT_NAME = re.compile(r"(?!0{8})[0-9]{8}\.jsonl")  # from 00000001 on
 
 
 def default_home() -> Path:
@@ -55,9 +54,17 @@ class Home:
 
     @classmethod
     def at(cls, path: str | os.PathLike[str] | None = None) -> Home:
-        """The home at *path*, or the default one, as an absolute path."""
+        """The home at *path*, or the default one, as an absolute path.
+
+        Raises HomeError for a relative one where the working folder is gone.
+        """
         chosen = Path(path).expanduser() if path is not None else default_home()
-        return cls(Path(os.path.abspath(chosen)))
+        try:
+            return cls(Path(os.path.abspath(chosen)))
+        except FileNotFoundError:
+            raise HomeError(
+                f"the working folder is gone, and the home's path {chosen} is a relative one: give an absolute path"
+            ) from None
 
     @property
     def journal(self) -> Path:
@@ -73,11 +80,6 @@ class Home:
     def lock(self) -> Path:
         """The flock file of all appenders."""
         return self.path / "lock"
-
-    @property
-    def syncing(self) -> Path:
-        """The flock file of appenders that gave the lock back before their sync."""
-        return self.path / "syncing"
 
     @property
     def projections(self) -> Path:

@@ -6,6 +6,7 @@ checked; what they make of the bytes is theirs.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -17,15 +18,14 @@ import orjson
 
 import keledger
 
-from ._disk import Disk
+from ._bad_tail import bad_tail
 from ._errors import HomeError
-from ._home import Home, read_writer
+from ._home import Home
 from ._line import ZERO_HASH
 from ._segment import Finding, SegmentHead, SegmentScan, iter_lines, read_head, scan_segment
 
-_RECHECK_WAIT_S = 0.5
-"""How long a reader waits for the lock to look at a bad tail again; an append holds it for milliseconds."""
-
+_NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing of the file that was to be read: this process, or the machine, has run out of something."""
 
 _RELEASE = re.compile(r"\d{1,9}(\.\d{1,9})*", re.ASCII)
 
@@ -88,17 +88,20 @@ def scan_journal(
     writer: str | None = None,
     locked: bool = False,
     read: ReadSegment = scan_segment,
+    skip_unreadable: bool = False,
 ) -> Scan:
     """Check what follows the positions in *since* (all that is there, without), of all writers or one.
 
-    Raises HomeError where the home cannot be read.  A bad tail is reported only when it is seen again under the
-    lock, for an appender may just be writing it; *locked* tells that the caller holds the lock.  *read* is called
-    for each segment, by writer and number.
+    Raises HomeError where the home cannot be read.  With *skip_unreadable* a segment that the system does not let be
+    read is a finding, and those above it are read: for readers only, as whoever appends would go on below it.  A bad
+    tail is reported only when it is seen again under the lock, or unchanged after a wait for it, for an appender may
+    just be writing it; *locked* tells that the caller holds the lock.  *read* is called for each segment, by writer
+    and number.
     """
     scan = Scan()
     try:
         for name in [writer] if writer is not None else home.writers():
-            _WriterScan(home, name, scan, locked, read).run((since or {}).get(name))
+            _WriterScan(home, name, scan, locked, read, skip_unreadable).run((since or {}).get(name))
     except OSError as error:
         raise HomeError(f"cannot read {error.filename or home.journal}: {error.strerror}") from error
     missing = set(since or ()) - set(scan.positions) if writer is None else set()
@@ -109,8 +112,11 @@ def scan_journal(
 class _WriterScan:
     """One writer's segments, in their order, each begun with the hash that the one below ended with."""
 
-    def __init__(self, home: Home, writer: str, scan: Scan, locked: bool, read: ReadSegment) -> None:
+    def __init__(
+        self, home: Home, writer: str, scan: Scan, locked: bool, read: ReadSegment, skip_unreadable: bool
+    ) -> None:
         self.home, self.writer, self.scan, self.locked, self.read = home, writer, scan, locked, read
+        self.skip_unreadable = skip_unreadable
 
     def run(self, since: Position | None) -> None:
         paths = {int(path.stem): path for path in self.home.segments(self.writer)}
@@ -120,7 +126,8 @@ class _WriterScan:
         if since is not None and (not numbers or numbers[0] != since.segment):
             self.scan.rewound = True
             return
-        heads, seals = read_bounds({number: paths[number] for number in numbers})
+        failed: dict[int, OSError] = {}
+        heads, seals = read_bounds({number: paths[number] for number in numbers}, failed)
         if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:
             self.scan.rewound = True
             return
@@ -131,11 +138,15 @@ class _WriterScan:
             for number in numbers
             if not self._is_foreign(paths[number], heads[number]) and not self._repeats(paths, heads, number)
         ]
-        position, previous = since, bytes.fromhex(since.hash) if since else ZERO_HASH
+        position = since
+        previous: bytes | None = bytes.fromhex(since.hash) if since else ZERO_HASH
         for number in numbers:
+            if number in failed:
+                previous = self._unreadable(paths[number], failed[number], previous, seals.get(number))
+                continue
             sealed_length = seals.get(number)
-            if sealed_length is None and any(heads[above] is not None for above in numbers if above > number):
-                if heads[number] is None:
+            if sealed_length is None and any(heads[above] or above in failed for above in numbers if above > number):
+                if heads[number] is None and number + 1 not in failed:
                     sealed_length = 0
                 else:
                     self._note(
@@ -143,7 +154,11 @@ class _WriterScan:
                         paths[number],
                         "no later segment says where it ends; read to its last fitting line",
                     )
-            reached = self._segment(paths[number], number, heads[number], previous, sealed_length, since)
+            try:
+                reached = self._segment(paths[number], number, heads[number], previous, sealed_length, since)
+            except OSError as error:
+                previous = self._unreadable(paths[number], error, previous, sealed_length)
+                continue
             if reached is not None:
                 if heads[number] is None and position is not None and number != position.segment:
                     self._seal_by_sequence(number, position)
@@ -157,7 +172,7 @@ class _WriterScan:
         path: Path,
         number: int,
         head: SegmentHead | None,
-        previous: bytes,
+        previous: bytes | None,
         sealed: int | None,
         since: Position | None,
     ) -> Position | None:
@@ -170,7 +185,7 @@ class _WriterScan:
                 damage=False,
             )
             return None
-        if head is not None and resumed is None and head.prev_hash != previous:
+        if head is not None and resumed is None and previous not in (None, head.prev_hash):
             self._note(
                 "chain_broken",
                 path,
@@ -178,7 +193,7 @@ class _WriterScan:
             )
         found = self.read(
             path,
-            previous if resumed or head is None else head.prev_hash,
+            (previous or ZERO_HASH) if resumed or head is None else head.prev_hash,
             start=resumed.offset_bytes if resumed else 0,
             length=sealed,
             first_line=resumed.lines + 1 if resumed else 1,
@@ -186,7 +201,9 @@ class _WriterScan:
         self.scan.findings += found.findings
         size = path.stat().st_size
         if sealed is None and found.torn_at is not None:
-            self._tail(path, found.last_hash, found.end, found.line_number or (resumed.lines if resumed else 0))
+            last_line = found.line_number or (resumed.lines if resumed else 0)
+            tail = bad_tail(self.home, path, found.last_hash, found.end, last_line, locked=self.locked)
+            self.scan.findings += [tail] if tail is not None else []
         elif sealed is not None and size > sealed:
             self._note(
                 "residue_sealed",
@@ -211,6 +228,23 @@ class _WriterScan:
             hash=found.last_hash.hex(),
             lines=found.line_number,
         )
+
+    def _unreadable(self, path: Path, error: OSError, previous: bytes | None, sealed: int | None) -> bytes | None:
+        """Tell of a segment that cannot be read.  Returns the hash that the next one is held to; None for any.
+
+        Raises HomeError where that is not to be told but raised.
+        """
+        if not self.skip_unreadable or error.errno in _NOT_OF_THE_FILE:
+            raise HomeError(f"cannot read {path}: {error.strerror}") from error
+        if sealed == 0:
+            what = f"it cannot be read ({error.strerror}); the segment above says that nothing there was an event"
+            self._note("segment_unreadable", path, what, damage=False)
+            return previous
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        remedy = "let its owner read it (chmod 600)" if denied else "keep a copy of the home, and check the disk"
+        what = f"it cannot be read ({error.strerror}), so what it holds is not counted: {remedy}"
+        self._note("segment_unreadable", path, what)
+        return None
 
     def _gaps(
         self,
@@ -261,13 +295,29 @@ class _WriterScan:
         return True
 
     def _repeats(self, paths: Mapping[int, Path], heads: Mapping[int, SegmentHead | None], number: int) -> bool:
-        """Whether a segment is a copy of one below: its lines stand there already, under the same numbers."""
+        """Whether a segment is a copy of another: its lines stand there already, under the same sequence numbers.
+
+        The one that bears the number under which it was written is the original; where none does, the lowest is read.
+        """
         head = heads[number]
-        for below, other in heads.items():
-            if head is not None and other is not None and below < number and other.event["id"] == head.event["id"]:
-                self._note("segment_repeated", paths[number], f"it repeats {paths[below].name}, and is not read")
-                return True
-        return False
+        if head is None or head.made_as == number:
+            return False
+        looked_at = dict(heads)
+        if head.made_as in paths.keys() - heads.keys():  # below the position from which is read on
+            looked_at |= read_bounds({head.made_as: paths[head.made_as]}, {})[0]
+        same = [other for other, its in looked_at.items() if its is not None and its.event["id"] == head.event["id"]]
+        if head.made_as in same:
+            original = f"{head.made_as:08d}.jsonl"
+            what = f"it is a copy of {original}, for which its first line was written, and is not read"
+        elif min(same) < number:
+            what = (
+                f"it repeats {paths[min(same)].name}, and is not read; both were written as {head.made_as:08d}.jsonl, "
+                "so which is the copy cannot be told: keep both until they were held to another copy of the home"
+            )
+        else:
+            return False
+        self._note("segment_repeated", paths[number], what)
+        return True
 
     def _seal_by_sequence(self, number: int, below: Position) -> None:
         """Where the head that sealed a file is damaged, the lines behind that head tell where the seal was.
@@ -300,52 +350,28 @@ class _WriterScan:
                     damage=False,
                 )
 
-    def _tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
-        """Report bytes after the last line, unless an appender has completed them by now."""
-        if self.locked or not self.home.lock.exists():
-            return self._report_tail(path, last_hash, end, lines)
-        disk = Disk()
-        try:
-            descriptor = disk.open_to_lock(self.home.lock)
-        except OSError:  # not even to be read: then the tail is told as it is seen
-            return self._report_tail(path, last_hash, end, lines)
-        try:
-            if disk.lock(descriptor, _RECHECK_WAIT_S):
-                self._report_tail(path, last_hash, end, lines)
-        finally:
-            disk.close(descriptor)
-        return None
-
-    def _report_tail(self, path: Path, last_hash: bytes, end: int, lines: int) -> None:
-        again = scan_segment(path, last_hash, start=end, first_line=lines + 1)
-        if again.torn_at is not None:
-            length = path.stat().st_size - again.torn_at
-            message = (
-                f"{path} has {length} bytes after its last whole line (byte {again.torn_at}): they are no event; "
-                f"{self._end_of_tail()}"
-            )
-            line = (again.line_number or lines) + 1
-            self.scan.findings.append(Finding("tail_torn", str(path), message, line, again.torn_at))
-
-    def _end_of_tail(self) -> str:
-        try:
-            own = read_writer(self.home)
-        except HomeError:
-            own = None
-        if own is not None and own.writer == self.writer:
-            return "the next append seals them off"
-        return "nothing appends to this writer here, so they stay"
-
     def _note(self, kind: str, path: Path, text: str, *, damage: bool = True) -> None:
         self.scan.findings.append(Finding(kind, str(path), f"{path}: {text}", damage=damage))
 
 
-def read_bounds(paths: Mapping[int, Path]) -> tuple[dict[int, SegmentHead | None], dict[int, int]]:
-    """What the segments of a writer say in their first lines: each one's head, and at which length which is sealed."""
-    heads = {number: read_head(path) for number, path in paths.items()}
+def read_bounds(
+    paths: Mapping[int, Path], failed: dict[int, OSError] | None = None
+) -> tuple[dict[int, SegmentHead | None], dict[int, int]]:
+    """What the segments of a writer say in their first lines: each one's head, and at which length which is sealed.
+
+    Raises OSError where one cannot be read; with *failed* that is put there, and the segment counts as headless.
+    """
+    heads: dict[int, SegmentHead | None] = {}
     seals: dict[int, int] = {}
-    for head in heads.values():
-        if head is not None:
+    for number, path in paths.items():
+        try:
+            head = heads[number] = read_head(path)
+        except OSError as error:
+            if failed is None:
+                raise
+            heads[number], failed[number] = None, error
+            continue
+        if head is not None and head.event.get("source") == f"/keledger/{path.parent.name}":
             seals.update({int(file[:8]): length for file, length in head.seals.items()})
     return heads, seals
 

@@ -133,6 +133,11 @@ class SegmentHead:
     seals: dict[str, int]
     event: dict[str, Any]
 
+    @property
+    def made_as(self) -> int:
+        """The number under which it was written: it seals the file right below itself, whatever that holds."""
+        return max((int(file[:8]) for file in self.seals), default=0) + 1
+
 
 def read_head(path: Path) -> SegmentHead | None:
     """The head of a segment; None for an empty or headless file."""

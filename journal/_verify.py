@@ -66,7 +66,7 @@ def verify(
     result = Verified(depth)
     journal = _Pass(home, depth, on_progress)
     journal.prefetch(workers)
-    scan = scan_journal(home, read=journal.read)
+    scan = scan_journal(home, read=journal.read, skip_unreadable=True)
     result.lines = scan.lines
     result.writers = {writer: position.seq for writer, position in scan.positions.items()}
     journal.settle(scan.chunks)
@@ -146,7 +146,7 @@ class _Pass:
         try:
             for writer in self._home.writers():
                 paths = {int(path.stem): path for path in self._home.segments(writer)}
-                heads, seals = read_bounds(paths)
+                heads, seals = read_bounds(paths, {})  # what cannot be read is told in its turn
                 for number, path in paths.items():
                     self._progress.expect(path, path.stat().st_size)
                     head = heads[number]

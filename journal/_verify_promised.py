@@ -85,7 +85,7 @@ class PromisedLines:
         """Lines that were appended or merged after the pass: whoever vouches for them may just have done so."""
         position = self._positions.get(writer)
         since = {writer: position} if position is not None else None
-        for chunk in scan_journal(self._home, since, writer=writer).chunks:
+        for chunk in scan_journal(self._home, since, writer=writer, skip_unreadable=True).chunks:
             for line in chunk.lines():
                 yield from _key_and_hash(chunk.path, line)
 

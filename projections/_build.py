@@ -29,6 +29,8 @@ written again about log4(lines) times in all."""
 _TAKEN_UP_ROWS_MAX = 250_000
 """Larger layers are left alone by readers (taking up this many takes about a second); ``rebuild`` makes one of all."""
 
+_BLOCK_BYTES = 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -47,10 +49,10 @@ def read_on(home: Home, manifest: Manifest | None) -> Reading:
     """Check what follows the cache's positions; all of the journal where they do not hold any more."""
     held = _held(home, manifest) if manifest is not None else None
     if held is not None:
-        scan = scan_journal(home, held.positions)
+        scan = scan_journal(home, held.positions, skip_unreadable=True)
         if not scan.rewound:
             return Reading(held, scan)
-    return Reading(None, scan_journal(home))
+    return Reading(None, scan_journal(home, skip_unreadable=True))
 
 
 def read_up_to(reading: Reading) -> Manifest:
@@ -62,7 +64,7 @@ def read_up_to(reading: Reading) -> Manifest:
 
 def _held(home: Home, manifest: Manifest) -> Manifest | None:
     """The manifest, if what it holds still stands in the journal; after a restart of the machine with that noted."""
-    if not _hold(home, manifest):
+    if not _hold(home, manifest) or _is_readable_again(manifest):
         return None
     boot = boot_id()
     if boot and manifest.boot == boot:
@@ -95,6 +97,24 @@ def _hold(home: Home, manifest: Manifest) -> bool:
     return True
 
 
+def _is_readable_again(manifest: Manifest) -> bool:
+    """Whether a segment that the cache was made without can be read now, or is no file any more.
+
+    A bad block may stand anywhere in it, so it is read until that is met.
+    """
+    for path in (Path(finding.path) for finding in manifest.findings if finding.kind == "segment_unreadable"):
+        try:
+            if path.is_symlink() or not path.is_file():
+                return True  # to open a FIFO would be to wait for ever
+            with open(path, "rb") as file:
+                while file.read(_BLOCK_BYTES):
+                    pass
+        except OSError:
+            continue
+        return True
+    return False
+
+
 def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list[Finding]:
     """Those findings that a reader who goes on from *positions* would not see again."""
     kept = []
@@ -104,6 +124,8 @@ def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list
         if position is None or not path.stem.isdigit() or finding.kind == "tail_torn":
             continue
         number, offset = int(path.stem), finding.offset_bytes or 0
+        if number == position.segment and finding.kind == "seal_missing":
+            continue  # it depends on what stands above
         if number < position.segment or (number == position.segment and offset < position.offset_bytes):
             kept.append(finding)
     return kept

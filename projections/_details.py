@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -198,7 +199,7 @@ def find_event(home: Home, cut: Mapping[str, Position], writer: str, seq: int) -
     for path in reversed(home.segments(writer)):
         if int(path.stem) > cut[writer].segment:
             continue
-        with open(path, "rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb") as file:  # what cannot be read is a finding already
             first = _event(file.readline())
             if first is not None and first["seq"] > seq:
                 continue

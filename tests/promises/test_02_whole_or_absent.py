@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -326,9 +327,46 @@ def test_a_last_line_damaged_below_a_later_segment_stays_damage(
 
 
 def test_a_reader_does_not_judge_a_line_that_is_being_written(home: Home) -> None:
+    """While an appender has the lock and the bytes behind the last line become more, they may become a line."""
     appender = Appender(home)
     appender.append([note("first")])
-    with appender.locked(), newest_segment(home).open("ab") as file:
-        file.write(b'{"specversion"')
-        file.flush()
-        assert scan_journal(home).findings == []
+    ended = threading.Event()
+
+    def write_on() -> None:
+        with newest_segment(home).open("ab", buffering=0) as file:
+            while not ended.wait(0.001):
+                file.write(b"x")
+
+    with appender.locked():
+        writing = threading.Thread(target=write_on)
+        writing.start()
+        try:
+            while newest_segment(home).read_bytes().endswith(b"\n"):
+                time.sleep(0.001)
+            assert scan_journal(home).findings == []
+        finally:
+            ended.set()
+            writing.join()
+
+
+@pytest.mark.parametrize("changed", ["a torn tail", "a changed last line"])
+def test_whoever_keeps_the_lock_hides_no_tail(written: tuple[Home, Path, bytes], changed: str) -> None:
+    """An appender writes a batch at once, so what does not change for long is no line on its way."""
+    home, path, whole = written
+    path.write_bytes(whole + b'{"specversion"' if changed == "a torn tail" else whole[:-100] + b"?" + whole[-99:])
+    with Appender(home).locked():
+        found = verify(home)
+        assert [finding.kind for finding in found.findings] == kinds(home) == ["tail_torn"]
+        assert f"{home.lock} was held while they were looked at, by whom cannot be known" in found.findings[0].message
+    assert "was held" not in verify(home).findings[0].message
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("elsewhere")])
+def test_a_tail_is_told_where_the_lock_is_none(
+    written: tuple[Home, Path, bytes], make: Callable[[Path], object]
+) -> None:
+    home, path, whole = written
+    path.write_bytes(whole + b"{")
+    home.lock.unlink()
+    make(home.lock)
+    assert [finding.kind for finding in verify(home).findings] == kinds(home) == ["tail_torn"]

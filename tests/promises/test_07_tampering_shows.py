@@ -388,6 +388,41 @@ def test_a_segment_that_stands_twice_is_named_and_counts_once(used: Home) -> Non
     assert keledger("daily").json["totals"]["calls"] == 16
 
 
+def test_a_segment_copied_to_number_zero_is_no_segment(used: Home) -> None:
+    """Names begin with 00000001; the original is not blamed for the copy."""
+    own = Pages(used).own
+    shutil.copyfile(own[1], own[1].with_name("00000000.jsonl"))
+    assert (keledger("verify").status, keledger("verify").json["findings"]) == (0, [])
+    assert Pages(used).own == own
+
+
+@pytest.mark.parametrize(("source", "target"), [(0, 1), (1, 0)])
+def test_of_two_segments_the_copy_is_named_and_not_the_original(used: Home, source: int, target: int) -> None:
+    """The first line says for which number it was written, whichever stands lower."""
+    own = Pages(used).own
+    shutil.copyfile(own[source], own[target])
+    (found,) = (each for each in keledger("verify").json["findings"] if each["kind"] == "segment_repeated")
+    assert (found["path"], own[source].name in found["message"]) == (str(own[target]), True)
+
+
+def test_where_both_may_be_the_copy_that_is_said(used: Home) -> None:
+    own = Pages(used).own
+    shutil.copyfile(own[1], own[1].with_name("00000008.jsonl"))
+    own[1].rename(own[1].with_name("00000009.jsonl"))
+    (found,) = (each for each in keledger("verify").json["findings"] if each["kind"] == "segment_repeated")
+    assert Path(found["path"]).name == "00000009.jsonl"
+    assert "which is the copy cannot be told" in found["message"]
+
+
+def test_a_copy_of_what_was_read_before_is_named_by_whoever_reads_on(used: Home) -> None:
+    own = Pages(used).own
+    positions = scan_journal(used).positions
+    shutil.copyfile(own[0], own[2].with_name("00000004.jsonl"))
+    found = scan_journal(used, positions)
+    assert ([finding.kind for finding in found.findings], found.lines) == (["segment_repeated"], 0)
+    assert found.positions == positions
+
+
 def test_a_damaged_head_brings_back_nothing_that_it_had_sealed_off(home: Home) -> None:
     """Where several lines were sealed off after a failed sync, and written again behind the head."""
     events = [priced_call(number) for number in range(4)]

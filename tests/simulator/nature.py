@@ -16,13 +16,13 @@ import pytest
 
 from keledger.journal import (
     _attributes,
+    _bad_tail,
     _disk,
     _home,
     _identity,
     _ledger,
     _library,
     _merge,
-    _reader,
     _spool,
     _tail,
     _time,
@@ -111,7 +111,7 @@ def simulated(
         patch.setattr(limits, "SEGMENT_BYTES_MAX", segment_bytes_max)
         patch.setattr(limits, "LOCK_WAIT_S", _LOCK_WAIT_S)
         patch.setattr(limits, "LOCK_ASKED_TIMES", 2)
-        patch.setattr(_reader, "_RECHECK_WAIT_S", 0.0)
+        patch.setattr(_bad_tail, "RECHECK_WAIT_S", 0.0)
         if cache_at_once:
             patch.setattr("keledger.journal._adoption._SAVE_EVERY_BYTES", -1)
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from keledger.journal import Home, Ledger
 from keledger.journal import _limits as limits
 from tests.journal.support import call
 from tests.journal.tampering import copy_of
+from tests.journal.unreadable import modes_bind
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Home:
                 ledger.record(**call(session="near", id=f"near {number}"))
             ledger.merge(folder / "other")
     return Home.at(folder / "home")
+
+
+@pytest.fixture(autouse=True)
+def _modes_bind() -> Iterator[None]:
+    """Whoever runs the tests may read no file that is shut."""
+    with modes_bind():
+        yield
 
 
 @pytest.fixture

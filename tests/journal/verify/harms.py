@@ -13,6 +13,7 @@ import orjson
 from keledger.journal import Home
 from keledger.journal._line import TAIL_BYTES, ZERO_HASH
 from tests.journal.tampering import chained, cut_lines, edit_line, hash_of, lines_of
+from tests.journal.unreadable import shut
 
 from .support import far, own
 from .wrong_calls import (
@@ -47,6 +48,10 @@ def _strange(home: Home) -> None:
     os.mkfifo(own(home)[-1].with_name("00000099.jsonl"))
 
 
+def _shut(home: Home) -> None:
+    shut(own(home)[1])
+
+
 def _packed(home: Home) -> None:
     own(home)[1].rename(own(home)[1].with_suffix(".jsonl.zst"))
 
@@ -71,9 +76,18 @@ def _repeated(home: Home) -> None:
     shutil.copy(own(home)[1], newest.with_name(f"{int(newest.stem) + 1:08d}.jsonl"))
 
 
-def _foreign(home: Home) -> None:
-    newest = own(home)[-1]
-    shutil.copy(far(home)[0], newest.with_name(f"{int(newest.stem) + 1:08d}.jsonl"))
+def _copied_over(home: Home) -> None:
+    shutil.copy(own(home)[2], own(home)[1])
+
+
+def _foreign(number: int) -> Callable[[Home], None]:
+    """Put a segment of the merged writer behind the own ones."""
+
+    def harm(home: Home) -> None:
+        newest = own(home)[-1]
+        shutil.copy(far(home)[number], newest.with_name(f"{int(newest.stem) + 1:08d}.jsonl"))
+
+    return harm
 
 
 def _outdated(home: Home) -> None:
@@ -151,6 +165,7 @@ HARMS: dict[str, tuple[Callable[[Home], None], str, set[str]]] = {
         "chain",
         {"segment_missing", "chain_broken"},
     ),
+    "a segment that is shut": (_shut, "chain", {"segment_unreadable", "seal_missing"}),
     "a packed segment": (_packed, "chain", {"segment_packed", "chain_broken", "seal_missing"}),
     "a shortened segment": (_segment_short, "chain", {"segment_short", "chain_broken"}),
     "a damaged head": (_seal_missing, "chain", {"line_damaged", "seal_missing"}),
@@ -159,7 +174,13 @@ HARMS: dict[str, tuple[Callable[[Home], None], str, set[str]]] = {
     "a residue": (_residue, "chain", {"residue_sealed"}),
     "a headless file": (_headless, "chain", {"segment_headless", "tail_torn"}),
     "a repeated segment": (_repeated, "chain", {"segment_repeated"}),
-    "a segment of another writer": (_foreign, "chain", {"segment_foreign"}),
+    "a segment copied over a lower one": (
+        _copied_over,
+        "chain",
+        {"segment_repeated", "chain_broken", "seal_missing"},
+    ),
+    "a segment of another writer": (_foreign(0), "chain", {"segment_foreign"}),
+    "a segment of another writer with seals": (_foreign(1), "chain", {"segment_foreign"}),
     "a later release": (_outdated, "chain", {"reader_outdated"}),
     "no JSON": (
         lambda home: add_wrong(home, lambda body: body[:-1]),
