@@ -32,6 +32,8 @@ VARIABLES = {
 }
 PROJECT_FILE = "keledger.toml"
 _KEY_BYTES = 32
+FOLDERS_KEPT_MAX = 64
+"""Working folders of which is remembered what they say: a process seldom has two, a launcher those of its clients."""
 
 
 @functools.cache
@@ -71,7 +73,7 @@ def _tags_leniently(text: str) -> dict[str, str]:
     return dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=FOLDERS_KEPT_MAX)
 def from_folder(folder: str) -> Mapping[str, Any]:
     """What the nearest ``keledger.toml`` says.  Read once a folder and process."""
     here = Path(folder)
@@ -91,7 +93,7 @@ def _only_ours(path: Path) -> bool:
     return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=FOLDERS_KEPT_MAX)
 def _project_name(folder: str) -> str:
     here = Path(folder)
     root = next((parent for parent in (here, *here.parents) if _stands(parent / ".git")), here)
@@ -124,6 +126,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise HomeError(f"{path} cannot be read: {error}") from None
 
 
+def _joined(weakest: Mapping[str, Any], *places: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of several places, the strongest last."""
+    found = dict(weakest)
+    tags = found.pop("tags", None)
+    odd = None
+    for place in places:
+        if not place:
+            continue
+        for name in NAMES:
+            if value := place.get(name):
+                found[name] = value
+        given = place.get("tags")
+        if isinstance(given, (dict, Mapping)):
+            tags = {**tags, **given} if tags else given
+        elif given:
+            odd = odd or given
+    if odd or tags:
+        found["tags"] = odd or tags  # what is odd is for whoever checks the fields to refuse or drop
+    return found
+
+
 class AttributeResolver:
     """Resolves the attributes of calls for one home.  This process's variables are read once, when it is made."""
 
@@ -132,6 +155,7 @@ class AttributeResolver:
         self.environment = {name: os.environ[name] for name in VARIABLES.values() if os.environ.get(name)}
         self._variables = from_environment(self.environment)
         self._defaults = _read_attributes(home.config)
+        self._behind = functools.lru_cache(maxsize=FOLDERS_KEPT_MAX)(self._read_behind)
         self._key: bytes | None = None
         if self._config.get("identity", "pseudonym") != "pseudonym":
             raise HomeError(
@@ -155,37 +179,31 @@ class AttributeResolver:
         A ``keledger.toml`` that cannot be read raises HomeError; for a *live* call it is passed over, and named
         under ``unreadable``.
         """
-        found: dict[str, Any] = {}
         variables = self._variables if environment is None else from_environment(environment)
         try:
             folder = folder or os.getcwd()
-            of_folder = from_folder(folder)
-        except FileNotFoundError:  # the working folder was removed
-            of_folder, folder = {}, "unknown"
+        except FileNotFoundError:
+            folder = "unknown"  # the working folder was removed
+        unreadable = False
+        try:
+            behind = self._behind(folder)
         except HomeError:
             if not live:
                 raise
-            of_folder, found["unreadable"] = {}, PROJECT_FILE
-        places = (call, flags or {}, variables, of_folder, self._defaults)
-        tags: dict[str, Any] = {}
-        for place in places:
-            if not place:
-                continue
-            for name in NAMES:
-                if name not in found and place.get(name):
-                    found[name] = place[name]
-            given = place.get("tags") or {}
-            if isinstance(given, Mapping):
-                tags = {**given, **tags}
-            else:
-                found["tags"] = given  # for whoever checks the fields to refuse or drop
-        found.setdefault("user", os_user())
-        found.setdefault("project", _project_name(folder))
+            behind, unreadable = self._joined_behind({}, folder), True
+        found = _joined(behind, variables, flags or {}, call)
         if self._key is not None:
             found["user"] = self.pseudonym(found["user"])
-        if tags:
-            found.setdefault("tags", tags)
+        if unreadable:
+            found["unreadable"] = PROJECT_FILE
         return found
+
+    def _read_behind(self, folder: str) -> dict[str, Any]:
+        """What holds in a folder for whoever says nothing.  Kept for each folder, as what is read of it is."""
+        return self._joined_behind(from_folder(folder), folder)
+
+    def _joined_behind(self, of_folder: Mapping[str, Any], folder: str) -> dict[str, Any]:
+        return _joined({"user": os_user(), "project": _project_name(folder)}, self._defaults, of_folder)
 
     def pseudonym(self, user: str) -> str:
         """The user's name as it is journaled: itself, or an HMAC where the home stores pseudonyms."""

@@ -12,24 +12,30 @@ from ._attributes import NAMES
 from ._cleaning import REPAIRED_MAX, Cleaner, compact_usage, json_kind
 from ._errors import InputRefused
 from ._identity import input_sha256
-from ._time import format_time, now_us, parse_time
+from ._time import format_time, now_us, read_time
 from .prices import Book
 from .usage import BUCKETS, NORMALIZER_VERSION, USAGE_FORMATS, detect_format, normalize, provider_name
 
 TEXT_FIELDS = (
-    "run", "session", "prompt", "prompt_version", "statement", "client", "client_call_id", "operation_id",
+    "session", "prompt", "prompt_version", "statement", "client", "client_call_id", "operation_id",
     "parent_call_id", "trace_id", "span_id", "response_model", "response_id", "finish_reason", "error_type",
 )  # fmt: skip
-"""Fields of a call that are plain text, in the order of the format page."""
+"""Fields of a call that are plain text, in the order of the format page, behind ``run``."""
 
 GIVEN_FIELDS = frozenset(
     (
-        "id", "time", "started_at", "status", "duration_ms", "provider", "model", "http_status", "attempt", "usage",
-        "usage_raw", "usage_format", "pricing_context", "call_keys", "reported_cost_usd", "quality", "original",
-        "tags", "estimate_id", *TEXT_FIELDS, *NAMES,
+        "id", "time", "started_at", "run", "status", "duration_ms", "provider", "model", "http_status", "attempt",
+        "usage", "usage_raw", "usage_format", "pricing_context", "call_keys", "reported_cost_usd", "quality",
+        "original", "tags", "estimate_id", *TEXT_FIELDS, *NAMES,
     )
 )  # fmt: skip
 """What ``record`` takes.  Everything else of a call is computed."""
+
+OPTIONAL = (
+    "duration_ms", "run", "attempt", "http_status", "tags", "call_keys", "estimate_id", "usage_raw", "usage_format",
+    "usage_notes", "pricing_context", "reported_cost_usd", "original", "repaired", "clock_suspect",
+)  # fmt: skip
+"""What of a call is left out of its line where there is none, beside the fields of text."""
 
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]+")
 """The class of an error, or a provider's code for it; messages may quote what was asked."""
@@ -64,7 +70,7 @@ def check_attributes(fields: Mapping[str, object]) -> None:
         if value is not None and not isinstance(value, str):
             raise InputRefused(f"{name} must be a string, not {json_kind(value)}")
     tags = fields.get("tags")
-    if tags is not None and not isinstance(tags, Mapping):
+    if tags is not None and not isinstance(tags, (dict, Mapping)):
         raise InputRefused(f"tags must be an object of strings, not {json_kind(tags)}")
 
 
@@ -87,12 +93,15 @@ def build_call(
     origin: str,
     os_user: str,
     live: bool,
+    run: str | None = None,
     fingerprint: Mapping[str, Any] | None = None,
+    plain: bool = False,
 ) -> BuiltCall:
     """Build the event of one call.
 
-    *fields* are the given ones, *attributes* what they and the places around resolve to, *fingerprint* what
-    ``input_sha256`` is made over (the given fields, where absent).  Raises InputRefused unless *live*.
+    *fields* are the given ones, *attributes* what they and the places around resolve to, *run* what holds where no run
+    is given, *fingerprint* what ``input_sha256`` is made over (the given fields, where absent), *plain* whether that is
+    known to be plain JSON.  Raises InputRefused unless *live*.
     """
     clean = Cleaner(live=live)
     if "unreadable" in attributes:
@@ -109,57 +118,69 @@ def build_call(
     http_status = clean.count("http_status", fields.get("http_status"), least=100, most=599)
     status = _status(fields, usage, http_status, reported, clean)
     event_type = "call.completed" if status == "ok" else "call.failed"
-    started_us, suspect = _started(fields, clean)
+    started_us, started_at, suspect = _started(fields, clean)
     context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
     known = usage.known or (status == "error" and usage.raw is None)  # a refusal without usage costs nothing
-
-    given = dict(fingerprint or fields)
-    given.pop("id", None)
-    data: dict[str, Any] = {
-        "input_sha256": input_sha256(event_type, given),
+    duration_ms = clean.count("duration_ms", fields.get("duration_ms"))
+    run = clean.text("run", fields.get("run", run))
+    texts = _texts(fields, clean)
+    data = {
+        "input_sha256": input_sha256(event_type, _without_id(fingerprint or fields), plain=plain),
         "status": status,
-        "started_at": format_time(started_us),
+        "started_at": started_at,
+        "duration_ms": duration_ms,
+        "run": run,
+        **texts,
+        "attempt": clean.count("attempt", fields.get("attempt")),
+        "http_status": http_status,
+        "provider": provider,
+        "model": model,
+        **clean.texts(attributes, NAMES),
+        "tags": clean.tags(attributes.get("tags")),
+        "os_user": os_user,
+        "origin": origin,
+        "call_keys": _call_keys(fields, provider, texts.get("response_id"), clean),
+        "estimate_id": fields.get("estimate_id"),
+        "usage": usage.buckets,
+        "usage_raw": usage.raw,
+        "usage_format": usage.format,
+        "usage_notes": list(usage.notes[:16]) if usage.notes else None,
+        "normalizer": NORMALIZER_VERSION,
+        "pricing_context": context or None,
+        "cost": book.price(
+            provider=provider,
+            model=_priced_model(book, provider, model, texts.get("response_model")),
+            usage=usage.buckets,
+            at_us=started_us,
+            context=context,
+            reported_cost_usd=reported,
+            usage_known=known,
+        ),
+        "reported_cost_usd": reported,
+        "quality": _one_of("quality", fields.get("quality"), QUALITIES, clean) or "measured",
+        "original": fields.get("original"),
+        "repaired": list(dict.fromkeys(clean.repaired))[:REPAIRED_MAX] if clean.repaired else None,
+        "clock_suspect": suspect or None,
     }
-    _put(data, "duration_ms", clean.count("duration_ms", fields.get("duration_ms")))
-    for name in TEXT_FIELDS:
-        given_text = fields.get(name)
-        if given_text is not None:
-            _put(data, name, clean.text(name, given_text))
-    if not _WORD.fullmatch(data.get("error_type", "-")):
+    for name in OPTIONAL:
+        if data[name] is None:
+            del data[name]
+    return BuiltCall(event_type, data)
+
+
+def _without_id(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in given.items() if name != "id"} if "id" in given else given
+
+
+def _texts(fields: Mapping[str, Any], clean: Cleaner) -> dict[str, str]:
+    texts = clean.texts(fields, TEXT_FIELDS)
+    error_type = texts.get("error_type")
+    if error_type is not None and not _WORD.fullmatch(error_type):
         clean.drop(
             "error_type", "error_type must be one word like RateLimitError: the text of an error is not journaled"
         )
-        del data["error_type"]
-    _put(data, "attempt", clean.count("attempt", fields.get("attempt")))
-    _put(data, "http_status", http_status)
-    data |= {"provider": provider, "model": model}
-    for name in NAMES:
-        _put(data, name, clean.text(name, attributes.get(name)))
-    _put(data, "tags", clean.tags(attributes.get("tags")))
-    data |= {"os_user": os_user, "origin": origin}
-    _put(data, "call_keys", _call_keys(fields, data, provider, clean))
-    _put(data, "estimate_id", fields.get("estimate_id"))
-    data["usage"] = usage.buckets
-    _put(data, "usage_raw", usage.raw)
-    _put(data, "usage_format", usage.format)
-    _put(data, "usage_notes", list(usage.notes[:16]) or None)
-    data["normalizer"] = NORMALIZER_VERSION
-    _put(data, "pricing_context", context or None)
-    data["cost"] = book.price(
-        provider=provider,
-        model=_priced_model(book, provider, model, data.get("response_model")),
-        usage=usage.buckets,
-        at_us=started_us,
-        context=context,
-        reported_cost_usd=reported,
-        usage_known=known,
-    )
-    _put(data, "reported_cost_usd", reported)
-    data["quality"] = _one_of("quality", fields.get("quality"), QUALITIES, clean) or "measured"
-    _put(data, "original", fields.get("original"))
-    _put(data, "repaired", list(dict.fromkeys(clean.repaired))[:REPAIRED_MAX] or None)
-    _put(data, "clock_suspect", suspect or None)
-    return BuiltCall(event_type, data)
+        del texts["error_type"]
+    return texts
 
 
 def _priced_model(book: Book, provider: str, asked: str, answered: str | None) -> str:
@@ -167,12 +188,6 @@ def _priced_model(book: Book, provider: str, asked: str, answered: str | None) -
     if answered and answered != asked and book.match(provider, answered) is not None:
         return answered
     return asked
-
-
-def _put(data: dict[str, Any], name: str, value: Any) -> None:
-    """Absent values are left out of a line."""
-    if value is not None:
-        data[name] = value
 
 
 def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:
@@ -277,26 +292,28 @@ def _missing_usage(usage: Usage) -> str:
     )
 
 
-def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, bool]:
-    """When the call began, and whether its clock is to be doubted."""
+def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, str, bool]:
+    """When the call began, as an instant and as text, and whether its clock is to be doubted."""
     now = now_us()
-    given = fields.get("started_at") if fields.get("started_at") is not None else fields.get("time")
+    given = fields.get("started_at")
     if given is None:
-        return now, False
+        given = fields.get("time")
+    if given is None:
+        return now, format_time(now), False
     try:
         if not isinstance(given, str):
             raise InputRefused(f"time must be a string like 2026-11-21T19:00:00Z, not {json_kind(given)}")
-        started = parse_time(given)
+        started, written = read_time(given)
     except InputRefused:
         if not clean.live:
             raise
         clean.repaired.append("replaced:started_at")
-        return now, True
+        return now, format_time(now), True
     if started - now <= limits.AHEAD_US_MAX:
-        return started, False
+        return started, written, False
     if not clean.live:
         raise InputRefused(f"time {given} is more than 24 h ahead: check the clock or the offset")
-    return started, True
+    return started, written, True
 
 
 def _reported(usage: Usage, clean: Cleaner) -> str | None:
@@ -309,9 +326,8 @@ def _reported(usage: Usage, clean: Cleaner) -> str | None:
     return amount
 
 
-def _call_keys(fields: Mapping[str, Any], data: Mapping[str, Any], provider: str, clean: Cleaner) -> list[str] | None:
+def _call_keys(fields: Mapping[str, Any], provider: str, response_id: str | None, clean: Cleaner) -> list[str] | None:
     keys = clean.keys(fields.get("call_keys"))
-    response_id = data.get("response_id")
     if response_id:
         key = f"{provider}:{response_id}"
         if key not in keys and len(key.encode()) <= limits.ATTRIBUTE_BYTES_MAX:

@@ -6,14 +6,12 @@ tags dropped, surrogates replaced; each repair is named in ``repaired``.  ``reco
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -23,21 +21,40 @@ import orjson
 
 from . import _limits as limits
 from ._errors import InputRefused
-from ._json import is_plain
 from ._money import USD_PATTERN
 
-_TAG_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _CONTEXT_KEY = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MONEY = re.compile(USD_PATTERN)
 _MONEY_STEP = Decimal("0.000000000001")
 _MONEY_MAX = Decimal(10) ** 15
 _CONTEXT_MAX = 16
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 DEPTH_MAX = 32
 """Levels of nesting in what is given; a provider's usage object has three or four."""
 REPAIRED_MAX = 32
 """Repairs that are named in a live call's event."""
+NAMES_KEPT_MAX = 1024
+"""How many keys of tags, and names of usage objects, are known to be well-formed.  A user has some dozens."""
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+class _WellFormed(dict[str, bool]):
+    """Whether a name matches a pattern: ``names[name]``.  Those that do are kept; any other may be of any length."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._pattern = re.compile(pattern)
+
+    def __missing__(self, name: str) -> bool:
+        if self._pattern.fullmatch(name) is None:
+            return False
+        if len(self) >= NAMES_KEPT_MAX:
+            self.clear()
+        self[name] = True
+        return True
+
+
+_TAG_KEYS = _WellFormed(r"[a-z][a-z0-9_.-]{0,62}")
+_PLAIN_NAMES = _WellFormed(r"[A-Za-z0-9_.-]{1,128}")
 
 
 def json_safe(value: Any, *, strict: bool, depth: int = DEPTH_MAX) -> Any:
@@ -79,10 +96,21 @@ class Cleaner:
         self.live = live
         self.repaired: list[str] = []
 
+    def texts(self, given: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+        """Those of several fields that hold text, as :meth:`text` has it."""
+        found: dict[str, str] = {}
+        for name in names:
+            value = given.get(name)
+            if value is None:
+                continue
+            if type(value) is str and value.isascii() and 0 < len(value) <= limits.ATTRIBUTE_BYTES_MAX:
+                found[name] = value  # most are, and this is asked some twenty times a call
+            elif (text := self.text(name, value)) is not None:
+                found[name] = text
+        return found
+
     def text(self, name: str, value: object, limit: int = limits.ATTRIBUTE_BYTES_MAX) -> str | None:
         """A string in NFC within *limit* bytes; None for an empty or absent one."""
-        if type(value) is str and value.isascii() and 0 < len(value) <= limit:
-            return value  # most are, and this is asked some twenty times a call
         if value is None or value == "":
             return None
         if not isinstance(value, str):
@@ -138,7 +166,7 @@ class Cleaner:
             return None
         found: dict[str, str] = {}
         for key in sorted(value, key=str):
-            if not isinstance(key, str) or not _TAG_KEY.fullmatch(key):
+            if not isinstance(key, str) or not _TAG_KEYS[key]:
                 shown = str(key).encode("ascii", "replace").decode()[:64]
                 self._repair(f"dropped:tags.{shown}"[:128], f"tag key {shown!r} must match [a-z][a-z0-9_.-]{{0,62}}")
                 continue
@@ -194,13 +222,13 @@ class Cleaner:
         """Keys under which the call may be known elsewhere, without repetition."""
         if value is None:
             return []
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, (list, tuple)):
             self._repair("dropped:call_keys", f"call_keys must be a list of strings, not {json_kind(value)}")
             return []
         found = [text for item in value if (text := self.text("call_keys", item))]
         if len(found) > limits.CALL_KEYS_MAX:
             self._repair("dropped:call_keys", f"{len(found)} call_keys are given, {limits.CALL_KEYS_MAX} are allowed")
-        return list(dict.fromkeys(found))[: limits.CALL_KEYS_MAX]
+        return list(dict.fromkeys(found))[: limits.CALL_KEYS_MAX] if len(found) > 1 else found
 
 
 def json_kind(value: object) -> str:
@@ -220,42 +248,40 @@ def json_kind(value: object) -> str:
 
 def compact_usage(raw: Mapping[str, Any]) -> str:
     """``usage_raw`` as it is journaled: compact JSON without long strings; its size and SHA-256 where it is large."""
-    encoded = _compact(raw if _is_compact(raw) else _without_text(raw))
+    encoded = _compact(raw)
     if len(encoded) <= limits.RAW_USAGE_BYTES_MAX:
         return encoded.decode()
     digest = hashlib.sha256(encoded).hexdigest()
     return json.dumps({"size_bytes": len(encoded), "sha256": digest}, separators=(",", ":"))
 
 
-def _is_compact(raw: Mapping[str, Any]) -> bool:
-    """Whether a usage object holds nothing but counts, names and objects of such: most do, and are kept as they are."""
-    if type(raw) is not dict:
-        return False
-    for key, item in raw.items():
-        kind = type(item)
-        if type(key) is not str or not _is_plain_name(key):
-            return False
-        if kind is dict:
-            if not _is_compact(item):
+def _compact(raw: Mapping[str, Any]) -> bytes:
+    if _is_compact(raw):
+        try:
+            return orjson.dumps(raw)
+        except TypeError:
+            pass  # integers beyond 64 bits, lone surrogates
+    return _encode(_without_text(raw)).encode("utf-8", "replace")
+
+
+def _is_compact(raw: Any) -> bool:
+    """Whether a usage object holds but counts, names, and objects and lists of such: most do, and are kept as is."""
+    kind = type(raw)
+    if kind is dict:
+        for name in raw:
+            if type(name) is not str or not _PLAIN_NAMES[name]:
                 return False
-        elif kind is str:
+        raw = raw.values()
+    elif kind is not list:
+        return False
+    for item in raw:
+        kind = type(item)
+        if kind is str:
             if len(item) > limits.RAW_STRING_CHARACTERS_MAX:
                 return False
-        elif kind is not int and item is not None and kind is not bool:
+        elif kind is not int and item is not None and kind is not bool and not _is_compact(item):
             return False
     return True
-
-
-def _compact(value: Any) -> bytes:
-    if is_plain(value):
-        with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
-            return orjson.dumps(value)
-    return _encode(value).encode("utf-8", "replace")
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_plain_name(key: str) -> bool:
-    return _PLAIN_NAME.fullmatch(key) is not None
 
 
 def _without_text(value: Any) -> Any:
@@ -268,7 +294,7 @@ def _without_text(value: Any) -> Any:
         return {
             str(key): item if type(item) is int else _without_text(item)
             for key, item in value.items()
-            if (type(item) is int or not _is_text(item)) and _is_plain_name(str(key))
+            if (type(item) is int or not _is_text(item)) and _PLAIN_NAMES[str(key)]
         }
     if isinstance(value, list | tuple):
         return [_without_text(item) for item in value if not _is_text(item)]

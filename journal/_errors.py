@@ -48,6 +48,10 @@ class AppendRefused(KeledgerError):
     """The journal did not take the event, and nothing of it can ever appear."""
 
 
+class LockHeld(AppendRefused):
+    """Nothing was written, for the home's lock was not to be had in time: any other append would wait as long."""
+
+
 class AppendUnknown(KeledgerError):
     """The event may or may not appear.  Sending it again under its id is always safe."""
 

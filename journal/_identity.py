@@ -5,7 +5,6 @@ Same id and same ``input_sha256`` is the same event, wherever and however often 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +22,8 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://keledger/ns/v1")
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit with RFC 9562's variant in its upper two bits that keeps the lower two of a random one."""
 _SORTED = orjson.OPT_SORT_KEYS
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -34,9 +35,8 @@ def new_id() -> str:
     nothing relies on the order of ids.
     """
     milliseconds = time.time_ns() // 1_000_000
-    text = ((milliseconds & 0xFFFF_FFFF_FFFF).to_bytes(6, "big") + os.urandom(10)).hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    text = (milliseconds.to_bytes(6, "big") + os.urandom(10)).hex()
+    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:]}"
 
 
 def id_of_key(source: str, key: str) -> str:
@@ -44,10 +44,19 @@ def id_of_key(source: str, key: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{source}\0{key}"))
 
 
-def input_sha256(event_type: str, fields: Mapping[str, object]) -> str:
-    """SHA-256 over the input as it was given: the type and the fields, before defaults, cutting and pricing."""
+def input_sha256(event_type: str, fields: Mapping[str, object], *, plain: bool = False) -> str:
+    """SHA-256 over the input as it was given: the type and the fields, before defaults, cutting and pricing.
+
+    *plain* says that the fields are known to be plain JSON (``is_plain``), so that they are not looked through again.
+    """
     given = {"type": event_type, "fields": fields}
-    if is_plain(fields):
-        with contextlib.suppress(TypeError):  # integers beyond 64 bits, lone surrogates
-            return hashlib.sha256(orjson.dumps(given, option=_SORTED)).hexdigest()
-    return hashlib.sha256(_encode(given).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_sorted_json(given, plain or is_plain(fields))).hexdigest()
+
+
+def _sorted_json(given: Mapping[str, object], plain: bool) -> bytes:
+    if plain:
+        try:
+            return orjson.dumps(given, option=_SORTED)
+        except TypeError:
+            pass  # integers beyond 64 bits, lone surrogates
+    return _encode(given).encode("utf-8", "surrogatepass")

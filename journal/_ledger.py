@@ -14,11 +14,11 @@ import orjson
 from . import _limits as limits
 from ._adopting import Adoption, adopt, plan_adoption
 from ._adoption import adopted_book
-from ._attributes import NAMES, AttributeResolver
-from ._calls import BuiltCall, build_call, check_attributes, check_field_names
+from ._attributes import AttributeResolver
+from ._calls import build_call, check_attributes, check_field_names
 from ._cleaning import DEPTH_MAX, Cleaner, json_kind, json_safe
 from ._disk import Disk
-from ._errors import HomeError, InputRefused, KeledgerError, UsageError
+from ._errors import HomeError, InputRefused, KeledgerError, LockHeld, UsageError
 from ._home import Home, remedy
 from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
 from ._json import SCALARS, is_plain
@@ -111,7 +111,9 @@ class Ledger:
         Raises InputRefused for a field that is not acceptable (nothing is written), AppendRefused and
         AppendUnknown as appending does.
         """
-        return self.record_many([fields], source=source)[0]
+        event = self.event_of(fields, source=source)
+        self._append([event])
+        return event.id
 
     def record_many(self, calls: Iterable[Mapping[str, Any]], *, source: str = "record") -> list[str]:
         """Record several finished calls, all checked before one is written; one lock and sync each 4 MiB."""
@@ -124,12 +126,12 @@ class Ledger:
 
         *key* stands in where the call has no ``id`` of its own.  Raises InputRefused.
         """
-        if not isinstance(fields, Mapping):
+        if not isinstance(fields, (dict, Mapping)):  # dict first: asking an abstract class takes longer
             raise InputRefused(f"a call must be an object, not {json_kind(fields)}")
         check_field_names(fields)
-        fields = _plain_fields(fields)
+        fields, plain = _plain_fields(fields)
         check_attributes(fields)
-        if _SOURCE.fullmatch(source) is None:
+        if source != "record" and _SOURCE.fullmatch(source) is None:
             raise UsageError(f"{source[:64]!r} is no source name: use letters, digits and . _ : -, at most 128")
         given_key = fields.get("id", key)
         if given_key is not None and (not isinstance(given_key, str) or not given_key):
@@ -137,13 +139,15 @@ class Ledger:
         if given_key is not None:
             Cleaner(live=False).text("id", given_key, limit=limits.REASON_BYTES_MAX)
         event_id = id_of_key(source, given_key) if given_key is not None else new_id()
-        imported = source.startswith("import:")
-        built = self._build(
-            {"run": self.run, **fields},
-            {name: fields[name] for name in (*NAMES, "tags") if fields.get(name)},
-            origin=source if imported else "record",
+        built = build_call(
+            fields,
+            self._attributes.resolve(fields),
+            book=self._current_book(),
+            origin=source if source.startswith("import:") else "record",
+            os_user=self._attributes.os_user,
             live=False,
-            fingerprint=fields,
+            run=self.run,
+            plain=plain,
         )
         check_data(built.type, built.data)
         return NewEvent.of(built.type, event_id, built.data)
@@ -178,7 +182,10 @@ class Ledger:
         count = 0
         for path, content in self._spool.waiting():
             with contextlib.suppress(Exception):  # one file that cannot be taken must not keep the others waiting
-                self._append_adopting([self._watched_event(content["begin"], content["end"])])
+                try:
+                    self._append_adopting([self._watched_event(content["begin"], content["end"])])
+                except LockHeld:
+                    break  # each of the others would be waited for as long
                 self._spool.remove(path)
                 count += 1
         return count
@@ -225,43 +232,26 @@ class Ledger:
         self._append([event])
         return event.id
 
-    def _build(
-        self,
-        fields: Mapping[str, Any],
-        attributes: Mapping[str, Any],
-        *,
-        origin: str,
-        live: bool,
-        fingerprint: Mapping[str, Any] | None = None,
-        flags: Mapping[str, Any] | None = None,
-        environment: Mapping[str, object] | None = None,
-        folder: str | None = None,
-    ) -> BuiltCall:
-        resolved = self._attributes.resolve(attributes, flags=flags, environment=environment, folder=folder, live=live)
-        return build_call(
-            fields,
-            resolved,
-            book=self._current_book(),
-            origin=origin,
-            os_user=self._attributes.os_user,
-            live=live,
-            fingerprint=fingerprint,
-        )
-
     def _watched_event(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> NewEvent:
         ended: Mapping[str, Any] = end if end is not None else {"status": "unknown", "error_type": "ClientDied"}
         # What was answered stands above what was asked for, also where it says that the standard price holds.
         told = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
         context = {name: told[name] for name in told.keys() - CONTEXT_FIELDS} | pricing_context(told)
-        built = self._build(
-            {**begin, **ended, "pricing_context": context},
+        attributes = self._attributes.resolve(
             begin.get("attributes") or {},
-            origin=str(begin.get("origin") or "hook"),
-            live=True,
-            fingerprint={**begin, **(end or {})},
             flags=begin.get("run_flags"),
             environment=begin.get("environment") or {},
             folder=begin.get("cwd"),
+            live=True,
+        )
+        built = build_call(
+            {**begin, **ended, "pricing_context": context},
+            attributes,
+            book=self._current_book(),
+            origin=str(begin.get("origin") or "hook"),
+            os_user=self._attributes.os_user,
+            live=True,
+            fingerprint={**begin, **(end or {})},
         )
         event_id = begin["id"]
         if not isinstance(event_id, str) or _ID.fullmatch(event_id) is None:
@@ -311,17 +301,19 @@ class Ledger:
         return self._book
 
 
-def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields as JSON values.  Raises InputRefused that names the field."""
-    plain = dict(fields)
-    for name in [name for name, value in fields.items() if type(value) not in SCALARS]:
-        if is_plain(fields[name], DEPTH_MAX):
-            continue
+def _plain_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The fields as JSON values, and whether they are plain ones.  Raises InputRefused that names the field."""
+    given = fields if type(fields) is dict else dict(fields)
+    odd = [name for name, value in given.items() if type(value) not in SCALARS and not is_plain(value, DEPTH_MAX)]
+    if not odd:
+        return given, True
+    given = dict(given)
+    for name in odd:
         try:
-            plain[name] = json_safe(fields[name], strict=True)
+            given[name] = json_safe(given[name], strict=True)
         except InputRefused as error:
             raise InputRefused(f"{name}: {error}") from None
-    return plain
+    return given, False
 
 
 def _told(error: Exception) -> str:

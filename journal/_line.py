@@ -19,9 +19,6 @@ TAIL_BYTES = 76
 ZERO_HASH = bytes(32)
 """What the first line of a writer follows."""
 
-_BODY = (
-    b'{"specversion":"1.0","id":"%b","source":"/keledger/%b","type":"%b","v":1,"time":"%b","seq":%d,"tick":%d,"data":%b'
-)
 _STAMPS = re.compile(rb'\{(?:"[a-z]+":"[^"]*",)*"v":\d+,"time":"[^"]*","seq":(\d+),"tick":(\d+),"data":')
 _HASH_START = -(64 + 2 + 1)
 _HASH_END = -(2 + 1)
@@ -44,18 +41,13 @@ def encode_line(
     event: NewEvent, *, writer: str, time: str, seq: int, tick: int, previous: bytes
 ) -> tuple[bytes, bytes]:
     """The line of an event and its hash (32 raw bytes).  *previous* is the hash of the line above."""
-    body = _BODY % (
-        event.id.encode(),
-        writer.encode(),
-        event.type.encode(),
-        time.encode(),
-        seq,
-        tick,
-        event.data,
+    head = (
+        f'{{"specversion":"1.0","id":"{event.id}","source":"/keledger/{writer}","type":"{event.type}","v":1,'
+        f'"time":"{time}","seq":{seq},"tick":{tick},"data":'
     )
-    hashed = hashlib.sha256(previous)
-    hashed.update(body)
-    return b'%b,"hash":"%b"}\n' % (body, hashed.hexdigest().encode()), hashed.digest()
+    body = head.encode() + event.data
+    digest = hashlib.sha256(previous + body).digest()
+    return b"".join((body, b',"hash":"', digest.hex().encode(), b'"}\n')), digest
 
 
 def chained_hash(previous: bytes, line: bytes) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import _limits as limits
 from ._disk import Disk
-from ._errors import AppendRefused, HomeError
+from ._errors import AppendRefused, HomeError, LockHeld
 from ._home import Home, remedy
 
 
@@ -45,14 +45,14 @@ class HomeLock:
         Returns whether this process was forked since the last call: what it inherited was dropped then.  Raises
         AppendRefused and HomeError.
         """
-        forked = self._forked()
-        if self.is_mine:
-            raise AppendRefused(f"{self._home.path}: this thread is in the middle of an append: nothing was written")
+        forked = os.getpid() != self._pid
+        if forked:
+            self.drop_inherited()
         wait_s = limits.LOCK_WAIT_S
         if not self._mutex.acquire(blocking=False):
             begun = time.monotonic()
             if not self._mutex.acquire(timeout=wait_s):
-                raise AppendRefused(self._timeout("a thread of this process"))
+                raise LockHeld(self._timeout("a thread of this process"))
             wait_s = max(0.0, wait_s - (time.monotonic() - begun))
         self._is_given_back = False
         self._take(wait_s)
@@ -68,9 +68,7 @@ class HomeLock:
             self.close()
 
     def release(self) -> None:
-        """Give the lock back, in as far as this thread has it."""
-        if not self.is_mine:
-            return
+        """Give the lock back.  Only for whom :attr:`is_mine` holds; once more is harmless as long as it does."""
         try:
             if os.getpid() != self._pid:
                 self.close()  # forked while it was held: the lock is the parent's to give back
@@ -93,12 +91,6 @@ class HomeLock:
         self._mutex = threading.RLock()
         self.close()
 
-    def _forked(self) -> bool:
-        if os.getpid() == self._pid:
-            return False
-        self.drop_inherited()
-        return True
-
     def _take(self, wait_s: float) -> None:
         taken = False
         try:
@@ -111,7 +103,7 @@ class HomeLock:
             if not taken:
                 self.close()  # so that a wait that was given up cannot take the lock later
         if not taken:
-            raise AppendRefused(self._timeout("another process"))
+            raise LockHeld(self._timeout("another process"))
 
     def _open(self) -> int:
         if self._descriptor is not None and self._disk.status(self._descriptor).st_nlink == 0:

@@ -26,7 +26,7 @@ def now_us() -> int:
 def format_time(instant_us: int) -> str:
     """``YYYY-MM-DDTHH:MM:SS.ffffffZ``, the only spelling that is written."""
     second, micros = divmod(instant_us, 1_000_000)
-    return f"{_second_text(second)}.{micros:06d}Z"
+    return f"{_second_text(second)}.{str(micros).zfill(6)}Z"
 
 
 @functools.lru_cache(maxsize=256)
@@ -39,6 +39,23 @@ def parse_time(text: str) -> int:
 
     Raises InputRefused for a missing offset, a second 60 and what is no date.
     """
+    return read_time(text)[0]
+
+
+def read_time(text: str) -> tuple[int, str]:
+    """As :func:`parse_time`; beside the instant its one spelling, which most times that are given have already."""
+    # The shape is enough: fromisoformat holds the rest to ASCII digits that are a date.  Later Pythons take an hour 24.
+    if text[4:20:3] == "--T::." and text[26:] == "Z" and text[11:13] != "24":
+        try:
+            since = datetime.fromisoformat(text) - _EPOCH
+            return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds, text
+        except ValueError:
+            pass  # told below
+    instant_us = _parse_any_time(text)
+    return instant_us, format_time(instant_us)
+
+
+def _parse_any_time(text: str) -> int:
     matched = _TIME.fullmatch(text)
     if matched is None:
         shown = repr(text) if _LIKE_A_TIME.fullmatch(text) else "what is given"  # which may be anything, and private

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from . import _limits as limits
 from ._disk import Disk
 from ._end import WriteFailed
-from ._errors import AppendRefused, AppendUnknown, HomeError, KeledgerError
+from ._errors import AppendRefused, AppendUnknown, HomeError, KeledgerError, LockHeld
 from ._home import Home, WriterIdentity, remedy
 from ._line import NewEvent, encode_line
 from ._lock import HomeLock, wait_for_syncs
@@ -103,7 +103,13 @@ class Appender:
         if not events:
             return []
         try:
-            return self._append_or_again(events)
+            with self._locked:
+                try:
+                    return self._append(events, self._lock.give_back if self._lock.was_contended else None)
+                except WriteFailed as error:
+                    self._newest.forget()
+                    failed = error
+            return self._append_again(events, failed)
         except KeledgerError:
             raise
         except BaseException:  # raised by a signal handler, perhaps where the lock was just being given back
@@ -153,6 +159,8 @@ class Appender:
         """Append in batches.  Raises WriteFailed where *give_back* was called and the sync failed: then the segment is
         left, and the lock is somebody else's."""
         self._look()
+        if len(events) == 1 and not self._newest.above_merged:  # nearly always
+            return self._append_batch(events, give_back)
         done: list[Appended] = []
         batch: list[NewEvent] = []
         size = 0
@@ -195,7 +203,8 @@ class Appender:
 
     def _refused(self, error: OSError | WriteFailed) -> AppendRefused:
         cause = error.error if isinstance(error, WriteFailed) else error
-        return AppendRefused(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
+        refusal = LockHeld if isinstance(cause, TimeoutError) else AppendRefused
+        return refusal(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
 
     def _append_batch(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None) -> list[Appended]:
         """Write a batch; where that fails, once more in the next segment."""
@@ -205,15 +214,6 @@ class Appender:
             if failed.lock_given_back:
                 raise
             return self._write_again(events, failed)
-
-    def _append_or_again(self, events: Sequence[NewEvent]) -> list[Appended]:
-        with self._locked:
-            try:
-                return self._append(events, self._lock.give_back if self._lock.was_contended else None)
-            except WriteFailed as error:
-                self._newest.forget()
-                failed = error
-        return self._append_again(events, failed)
 
     def _append_again(self, events: Sequence[NewEvent], failed: WriteFailed) -> list[Appended]:
         """Append after a sync failed that went on without the lock; the line stands in the segment that was left."""

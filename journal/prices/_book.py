@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from keledger.journal._errors import InputRefused
 from keledger.journal._money import micro_per_million, pico_to_usd, usd_to_pico
-from keledger.journal._time import DAY_US
 
-from ._cells import Cell
+from ._cells import DAY_MINUTES, Cell
 from ._layer import Layer
 from ._names import Match, Names
 
@@ -30,6 +29,9 @@ FREE_WITHOUT_PRICE = frozenset(["requests"])
 
 MATCHES_KEPT_MAX = 4096
 """How many names and contexts a book keeps resolved.  A user has some dozen; an import may bring any number."""
+
+ORDERS_KEPT_MAX = 256
+"""How many sets of buckets are kept in order: those that a user's models fill, in the order in which they do."""
 
 _PLACE = {bucket: place for place, bucket in enumerate(BUCKETS)}
 _MINUTE_US = 60 * 1_000_000
@@ -98,16 +100,19 @@ class Book:
         if not usage:
             return {"total_usd": "0", "state": "priced", "lines": [], "book": self.sha256}
         _, matched, sources = self._prices(provider, model, context)
-        input_total = sum([usage[bucket] for bucket in TIER_BUCKETS if bucket in usage])
-        cells = _active(sources, at_us, input_total)
+        buckets, tier_buckets = _in_order(tuple(usage))
+        input_total = 0
+        for bucket in tier_buckets:
+            input_total += usage[bucket]
+        prices = _holding(sources, at_us, input_total)
         total_pico = 0
         lines: list[dict[str, Any]] = []
         missing = []
-        for bucket in sorted(usage, key=_place):
+        for bucket in buckets:
             quantity = usage[bucket]
             if quantity < 0:
                 raise InputRefused(f"the usage has {quantity} {bucket}: a quantity is not negative")
-            price = _price(cells, bucket)
+            price = prices.get(bucket)
             if quantity and price is not None:
                 cost_pico = quantity * _price_pico(price)
                 total_pico += cost_pico
@@ -207,13 +212,12 @@ def _by_time(cells: Sequence[Cell]) -> _Source:
     return _Source(starts_us, spans)
 
 
-def _active(sources: Iterable[_Source], at_us: int, input_total: int) -> list[Cell]:
-    """The cells that hold for a request of this size at this instant, strongest first."""
-    days, in_day_us = divmod(at_us, DAY_US)
-    minute = in_day_us // _MINUTE_US
+def _holding(sources: Iterable[_Source], at_us: int, input_total: int) -> Mapping[str, str | None]:
+    """The prices by bucket that hold for a request of this size at this instant."""
+    days, minute = divmod(at_us // _MINUTE_US, DAY_MINUTES)
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday, which is 3 from Monday
-    return [
-        cell
+    cells = [
+        cell.usd_per_million
         for starts_us, spans in sources
         if (place := bisect_right(starts_us, at_us)) > 0
         for cell in spans[place - 1]
@@ -221,13 +225,17 @@ def _active(sources: Iterable[_Source], at_us: int, input_total: int) -> list[Ce
         and cell.minute_from <= minute < cell.minute_to
         and cell.weekdays[weekday] == "1"
     ]
+    holding: dict[str, str | None] = {}
+    for prices in reversed(cells):  # the strongest last, over all others
+        holding.update(prices)
+    return holding
 
 
-def _price(cells: Iterable[Cell], bucket: str) -> str | None:
-    for cell in cells:
-        if bucket in cell.usd_per_million:
-            return cell.usd_per_million[bucket]
-    return None
+@lru_cache(ORDERS_KEPT_MAX)
+def _in_order(buckets: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Buckets as a cost tells them, and those of them by which a tier is chosen."""
+    ordered = tuple(sorted(buckets, key=_place))
+    return ordered, tuple(bucket for bucket in ordered if bucket in TIER_BUCKETS)
 
 
 def _place(bucket: str) -> tuple[int, str]:

@@ -62,10 +62,16 @@ PROVIDER_ALIASES: Mapping[str, str] = MappingProxyType(
 )
 
 
+_OWN_NAMES = frozenset({"openai", *PROVIDER_ALIASES.values()})
+"""The commonest of keledger's own names, which mean themselves."""
+
+
 def provider_name(name: str) -> str:
     """Return keledger's name of a provider: ``gemini`` is ``google``, ``xai`` is ``x-ai``.
 
     Case and surrounding space do not matter; a name not known here is passed through in lower case.
     """
+    if name in _OWN_NAMES:
+        return name
     name = name.strip().lower()
     return PROVIDER_ALIASES.get(name, name)

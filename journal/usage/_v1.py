@@ -57,14 +57,14 @@ def _openai_chat(tally: Tally, raw: Mapping[str, object], *, reasoning_apart: bo
         prompt = 0
     answer = tally.whole(raw, "completion_tokens") or 0
     total = tally.count(raw, "total_tokens")
-    reasoning = tally.count(raw, "completion_tokens_details.reasoning_tokens", "reasoning_tokens")
+    reasoning = tally.count(raw, ("completion_tokens_details", "reasoning_tokens"), "reasoning_tokens")
     output = tally.output_whole(answer, reasoning, None if total is None else total - prompt, apart=reasoning_apart)
     cache_read = hit
     if cache_read is None:
         cache_read = tally.count(
             raw,
-            "prompt_tokens_details.cached_tokens",
-            "prompt_token_details.cached_tokens",  # Mistral writes both spellings
+            ("prompt_tokens_details", "cached_tokens"),
+            ("prompt_token_details", "cached_tokens"),  # Mistral writes both spellings
             "num_cached_tokens",  # Mistral
             "cached_prompt_text_tokens",  # xAI's own SDK
             "cached_tokens",  # Moonshot, and Anthropic through its OpenAI endpoint
@@ -72,16 +72,16 @@ def _openai_chat(tally: Tally, raw: Mapping[str, object], *, reasoning_apart: bo
     tally.add_input(
         prompt,
         cache_read=cache_read,
-        cache_write_5m=tally.count(raw, "prompt_tokens_details.cache_write_tokens"),
-        audio=tally.count(raw, "prompt_tokens_details.audio_tokens"),
-        image=tally.count(raw, "prompt_tokens_details.image_tokens", "prompt_image_tokens"),
-        video=tally.count(raw, "prompt_tokens_details.video_tokens"),
+        cache_write_5m=tally.count(raw, ("prompt_tokens_details", "cache_write_tokens")),
+        audio=tally.count(raw, ("prompt_tokens_details", "audio_tokens")),
+        image=tally.count(raw, ("prompt_tokens_details", "image_tokens"), "prompt_image_tokens"),
+        video=tally.count(raw, ("prompt_tokens_details", "video_tokens")),
     )
     tally.add_output(
         output,
         reasoning=reasoning,
-        audio=tally.count(raw, "completion_tokens_details.audio_tokens"),
-        image=tally.count(raw, "completion_tokens_details.image_tokens"),
+        audio=tally.count(raw, ("completion_tokens_details", "audio_tokens")),
+        image=tally.count(raw, ("completion_tokens_details", "image_tokens")),
     )
     seconds = tally.count(raw, "prompt_audio_seconds")
     if seconds:
@@ -113,21 +113,21 @@ def _openai_responses(tally: Tally, raw: Mapping[str, object]) -> None:
         whole = 0
     answer = tally.whole(raw, "output_tokens") or 0
     total = tally.count(raw, "total_tokens")
-    reasoning = tally.count(raw, "output_tokens_details.reasoning_tokens")
+    reasoning = tally.count(raw, ("output_tokens_details", "reasoning_tokens"))
     output = tally.output_whole(answer, reasoning, None if total is None else total - whole, apart=False)
     tally.add_input(
         whole,
-        cache_read=tally.count(raw, "input_tokens_details.cached_tokens"),
-        cache_write_5m=tally.count(raw, "input_tokens_details.cache_write_tokens"),
+        cache_read=tally.count(raw, ("input_tokens_details", "cached_tokens")),
+        cache_write_5m=tally.count(raw, ("input_tokens_details", "cache_write_tokens")),
         # The singular is the spelling of transcriptions.
-        audio=tally.count(raw, "input_tokens_details.audio_tokens", "input_token_details.audio_tokens"),
-        image=tally.count(raw, "input_tokens_details.image_tokens"),
+        audio=tally.count(raw, ("input_tokens_details", "audio_tokens"), ("input_token_details", "audio_tokens")),
+        image=tally.count(raw, ("input_tokens_details", "image_tokens")),
     )
     tally.add_output(
         output,
         reasoning=reasoning,
-        audio=tally.count(raw, "output_tokens_details.audio_tokens"),
-        image=tally.count(raw, "output_tokens_details.image_tokens"),
+        audio=tally.count(raw, ("output_tokens_details", "audio_tokens")),
+        image=tally.count(raw, ("output_tokens_details", "image_tokens")),
     )
     tally.check_total(total, whole + output)
 
@@ -161,7 +161,7 @@ def _anthropic_sample(tally: Tally, sample: Mapping[str, object]) -> None:
         cache_write_5m=write_5m,
         cache_write_1h=write_1h,
     )
-    thinking = tally.count(sample, "output_tokens_details.thinking_tokens")
+    thinking = tally.count(sample, ("output_tokens_details", "thinking_tokens"))
     tally.add_output(tally.whole(sample, "output_tokens") or 0, reasoning=thinking)
 
 
@@ -173,8 +173,8 @@ def _anthropic_cache_writes(tally: Tally, sample: Mapping[str, object]) -> tuple
     and a split above it keeps its one-hour part first, so that the dearer tokens are not lost.
     """
     total = tally.count(sample, "cache_creation_input_tokens")
-    write_5m = tally.count(sample, "cache_creation.ephemeral_5m_input_tokens")
-    write_1h = tally.count(sample, "cache_creation.ephemeral_1h_input_tokens")
+    write_5m = tally.count(sample, ("cache_creation", "ephemeral_5m_input_tokens"))
+    write_1h = tally.count(sample, ("cache_creation", "ephemeral_1h_input_tokens"))
     if write_5m is None and write_1h is None:
         return total or 0, 0
     split = (write_5m or 0) + (write_1h or 0)
@@ -228,10 +228,15 @@ def _gemini_generate_content(tally: Tally, raw: Mapping[str, object]) -> None:
 _MODALITIES = {"AUDIO": "audio", "IMAGE": "image", "DOCUMENT": "image", "VIDEO": "video"}
 
 
-def _modalities(tally: Tally, raw: Mapping[str, object], *names: str) -> dict[str, int]:
+_NO_PARTS: Mapping[str, int] = MappingProxyType({"text": 0, "audio": 0, "image": 0, "video": 0})
+
+
+def _modalities(tally: Tally, raw: Mapping[str, object], name: str, name_in_sdk: str) -> Mapping[str, int]:
     """Return a list of Gemini's ModalityTokenCount as counts by modality."""
-    counts = {"text": 0, "audio": 0, "image": 0, "video": 0}
-    for item in objects(raw, *names):
+    if name not in raw and name_in_sdk not in raw:
+        return _NO_PARTS
+    counts = dict(_NO_PARTS)
+    for item in objects(raw, name, name_in_sdk):
         modality = item.get("modality")
         kind = _MODALITIES.get(modality.upper(), "text") if isinstance(modality, str) else "text"
         counts[kind] += tally.count(item, "tokenCount", "token_count") or 0
@@ -249,14 +254,14 @@ def _server_tools(tally: Tally, raw: Mapping[str, object]) -> None:
         "web_searches",
         tally.count(
             raw,
-            "server_tool_use.web_search_requests",  # Anthropic, OpenRouter
-            "server_tool_use_details.web_search_requests",  # OpenRouter
-            "server_side_tool_usage_details.web_search_calls",  # xAI
+            ("server_tool_use", "web_search_requests"),  # Anthropic, OpenRouter
+            ("server_tool_use_details", "web_search_requests"),  # OpenRouter
+            ("server_side_tool_usage_details", "web_search_calls"),  # xAI
         ),
     )
-    tally.add("file_searches", tally.count(raw, "server_side_tool_usage_details.file_search_calls"))
+    tally.add("file_searches", tally.count(raw, ("server_side_tool_usage_details", "file_search_calls")))
     for name in ("x_search_calls", "code_interpreter_calls", "document_search_calls"):
-        if tally.count(raw, f"server_side_tool_usage_details.{name}"):
+        if tally.count(raw, ("server_side_tool_usage_details", name)):
             tally.note(f"{name}:not_counted")
 
 

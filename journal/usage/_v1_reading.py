@@ -5,9 +5,9 @@ Part of version 1: what it answers never changes, see :mod:`keledger.journal.usa
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import TypeAlias
 
 from ._types import Normalized
 
@@ -25,11 +25,8 @@ _NOT_A_COUNT = object()
 MAX_ITEMS = 1_000
 
 
-@functools.cache
-def _parts(path: str) -> tuple[str, str]:
-    """``name.name`` as its two parts; the paths are this version's own, a few dozen."""
-    head, _, field = path.partition(".")
-    return head, field
+Path: TypeAlias = str | tuple[str, str]
+"""A field of a usage object by its name, or of an object inside it by both names."""
 
 
 class Tally:
@@ -43,28 +40,28 @@ class Tally:
     def note(self, text: str) -> None:
         self.notes[text] = None
 
-    def count(self, source: Mapping[str, object], *paths: str) -> int | None:
-        """Return the first of several fields, ``name`` or ``name.name``, that holds a count; None where none does.
+    def count(self, source: Mapping[str, object], *paths: Path) -> int | None:
+        """Return the first of several fields that holds a count; None where none does.
 
         Null is the same as absent.  What is neither null nor a count is noted and passed over.
         """
         for path in paths:
-            head, field = _parts(path)
-            value = source.get(head)
+            if isinstance(path, str):
+                value = source.get(path)
+            else:
+                value = source.get(path[0])
+                if value is not None:
+                    value = value.get(path[1]) if isinstance(value, (dict, Mapping)) else _NOT_A_COUNT
             if value is None:
                 continue
-            if field:
-                value = value.get(field) if isinstance(value, (dict, Mapping)) else _NOT_A_COUNT
-                if value is None:
-                    continue
             if type(value) is int and 0 <= value <= MAX_COUNT:
                 return value
             if (number := _as_count(value)) is not None:
                 return number
-            self.note(f"{path}:unreadable")
+            self.note(f"{path if isinstance(path, str) else '.'.join(path)}:unreadable")
         return None
 
-    def whole(self, source: Mapping[str, object], *paths: str) -> int | None:
+    def whole(self, source: Mapping[str, object], *paths: Path) -> int | None:
         """As :meth:`count`, for the counts that make a usage object readable."""
         number = self.count(source, *paths)
         self.readable = self.readable or number is not None
@@ -76,7 +73,8 @@ class Tally:
             return 0
         if number > limit:
             self.note(f"{part}>{whole}")
-        return min(number, limit)
+            return limit
+        return number
 
     def add(self, bucket: str, number: int | None) -> None:
         if number:
@@ -99,11 +97,11 @@ class Tally:
         ``audio``, ``image`` and ``video`` include what was cached of them, which ``cached`` tells by
         modality where the provider does.  Where it does not, as much of them as fits counts as uncached.
         """
-        read = self.cut("cache_read", cache_read, "input", whole)
-        write_1h = self.cut("cache_write", cache_write_1h, "input", whole - read)
-        write_5m = self.cut("cache_write", cache_write_5m, "input", whole - read - write_1h)
+        read = self.cut("cache_read", cache_read, "input", whole) if cache_read else 0
+        write_1h = self.cut("cache_write", cache_write_1h, "input", whole - read) if cache_write_1h else 0
+        write_5m = self.cut("cache_write", cache_write_5m, "input", whole - read - write_1h) if cache_write_5m else 0
         rest = whole - read - write_1h - write_5m
-        if not (audio or image or video or cached):
+        if not (audio or image or video or cached.get("audio")):
             self.add("cache_read", read)
             self.add("cache_write_5m", write_5m)
             self.add("cache_write_1h", write_1h)
@@ -148,9 +146,10 @@ class Tally:
             ("output_image", image),
             ("output_video", video),
         ):
-            part = self.cut(bucket, number, "output", rest)
-            self.add(bucket, part)
-            rest -= part
+            if number:
+                part = self.cut(bucket, number, "output", rest)
+                self.add(bucket, part)
+                rest -= part
         self.add("output_text", rest)
 
     def output_whole(self, answer: int, reasoning: int | None, beside_input: int | None, *, apart: bool) -> int:
@@ -215,6 +214,8 @@ def _reported_cost(tally: Tally, raw: Mapping[str, object], usage_format: str) -
     user's own key the price of the inference comes on top, and without that the cost is not known.
     Elsewhere a field named cost says nothing of its currency and is left alone.
     """
+    if "cost" not in raw and "cost_in_usd_ticks" not in raw:
+        return None
     ticks = tally.count(raw, "cost_in_usd_ticks")
     if ticks is not None:
         return _decimal_text(ticks, scale=-10)

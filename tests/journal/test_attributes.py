@@ -63,6 +63,23 @@ def test_the_git_root_names_the_project(home: Home, tmp_path: Path, monkeypatch:
     assert calls(home)[0]["data"]["project"] == "repository"
 
 
+def test_what_is_kept_of_a_folder_is_not_mixed_with_another_s_or_with_a_call_s(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "keledger.toml").write_text(f'team = "team {name}"\n[tags]\nfolder = "{name}"\n')
+    own = {"team": "mine", "user": "ada", "tags": {"folder": "mine", "more": "1"}}
+    with Ledger.open(home.path) as ledger:
+        for name, fields in (("one", own), ("two", {}), ("one", {}), ("two", own), ("one", {})):
+            monkeypatch.chdir(tmp_path / name)
+            ledger.record(**call(**fields))
+    said = [(data["project"], data["team"], data["tags"]) for data in (event["data"] for event in calls(home))]
+    plain = {name: (name, f"team {name}", {"folder": name}) for name in ("one", "two")}
+    own_of = {name: (name, "mine", own["tags"]) for name in ("one", "two")}
+    assert said == [own_of["one"], plain["two"], plain["one"], own_of["two"], plain["one"]]
+
+
 def test_a_broken_configuration_is_named(home: Home) -> None:
     home.path.mkdir(mode=0o700)
     home.config.write_text("project = ")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keledger.journal import InputRefused, format_time, parse_time
 from keledger.journal._identity import id_of_key, input_sha256, new_id
+from keledger.journal._time import read_time
 
 
 def test_new_ids_are_version_7_and_distinct() -> None:
@@ -54,9 +55,13 @@ def test_the_fingerprint_does_not_depend_on_order(fields: dict[str, object]) -> 
         ("2026-11-21T20:00:00.123456789+01:00", "2026-11-21T19:00:00.123456Z"),
         ("2026-11-21T19:00:00.999999999Z", "2026-11-21T19:00:00.999999Z"),
         ("2026-01-01T00:30:00+0100", "2025-12-31T23:30:00.000000Z"),
+        ("2026-11-21t19:00:00.123456z", "2026-11-21T19:00:00.123456Z"),
+        ("2026-11-21T19:00:00.123456+00:00", "2026-11-21T19:00:00.123456Z"),
+        ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z"),
     ],
 )
 def test_times_have_one_spelling(given_text: str, written: str) -> None:
+    assert read_time(given_text) == (parse_time(written), written)
     assert format_time(parse_time(given_text)) == written
 
 
@@ -70,6 +75,14 @@ def test_times_have_one_spelling(given_text: str, written: str) -> None:
         "2026-11-21T19:00:60Z",
         "2026-02-30T00:00:00Z",
         "2026-11-21T25:00:00Z",
+        # Of the shape of the one spelling, up to a character or a date.
+        "2026-02-30T00:00:00.000000Z",
+        "2026-11-21T19:00:60.000000Z",
+        "2026-11-21T19:00:00.00000_Z",
+        "2026-11-21T+1:00:00.000000Z",
+        "2026-11-21T19:00:00.00000\uff15Z",
+        "2026-W47-6T19:00:00.000000Z",
+        "0000-11-21T19:00:00.000000Z",
     ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
@@ -79,7 +92,8 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 @given(st.integers(min_value=0, max_value=253402300799_999999))
 def test_times_come_back_exactly(instant_us: int) -> None:
-    assert parse_time(format_time(instant_us)) == instant_us
+    text = format_time(instant_us)
+    assert read_time(text) == (instant_us, text)
 
 
 JSON_VALUES = st.recursive(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keledger.journal import Home, InputRefused, Ledger, usd_to_pico, verify
+from keledger.journal import Home, InputRefused, Ledger, _cleaning, usd_to_pico, verify
 from keledger.journal import _limits as limits
 from keledger.journal._adopting import Adoption, adopt
+from keledger.journal._cleaning import compact_usage
 from keledger.journal._time import format_time, now_us
 from keledger.journal._writer import Appender
 from keledger.journal.prices import (
@@ -114,6 +118,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (call(usage_raw=None, usage={}), "usage is empty"),
     (call(time="0001-01-01T00:00:00+01:00"), "is no time"),
     (call(session=b"bytes"), "session: a bytes is no JSON value"),
+    (
+        call(usage_raw={**USAGE, "deep": functools.reduce(lambda inner, _: [inner], range(32), 0)}),
+        "nested deeper than 32",
+    ),
     (call(id="\ud800"), "id holds a lone surrogate"),
     (call(id=7), "id must be a string"),
     (call(id=""), "id must be a string"),
@@ -229,11 +237,26 @@ def test_unicode_is_kept_in_one_form(ledger: Ledger, home: Home) -> None:
     assert data["project"] == "日本語 🚀\u2028"
 
 
-def test_text_in_a_usage_object_is_not_journaled(ledger: Ledger, home: Home) -> None:
-    secret = "canary " * 40
-    ledger.record(**call(usage_raw={**USAGE, "note": secret, "list": [secret, 1], secret: 1}))
+SECRET = "canary " * 40
+
+
+@pytest.mark.parametrize(
+    ("given_part", "kept"),
+    [
+        ({"note": SECRET}, {}),
+        ({"list": [SECRET, 1]}, {"list": [1]}),
+        ({"inside": {"list": [{"note": SECRET, "count": 1}]}}, {"inside": {"list": [{"count": 1}]}}),
+        ({SECRET: 1}, {}),
+        ({"canary in a name": 1}, {}),
+    ],
+    ids=["field", "list", "deep", "name", "short name"],
+)
+def test_text_in_a_usage_object_is_not_journaled(
+    ledger: Ledger, home: Home, given_part: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    ledger.record(**call(usage_raw={**USAGE, **given_part}))
     assert "canary" not in json.dumps(calls(home)[0])
-    assert json.loads(calls(home)[0]["data"]["usage_raw"])["list"] == [1]
+    assert json.loads(calls(home)[0]["data"]["usage_raw"]) == {**USAGE, **kept}
 
 
 def test_a_huge_usage_object_is_replaced_by_its_size(ledger: Ledger, home: Home) -> None:
@@ -241,6 +264,69 @@ def test_a_huge_usage_object_is_replaced_by_its_size(ledger: Ledger, home: Home)
     data = calls(home)[0]["data"]
     assert set(json.loads(data["usage_raw"])) == {"size_bytes", "sha256"}
     assert data["usage"]["cache_read"] == 600
+
+
+plain_names = st.text("abcXYZ019_.-", min_size=1, max_size=8)
+usage_objects = st.dictionaries(
+    plain_names,
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(plain_names, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=5,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(usage_objects)
+def test_a_usage_object_is_journaled_as_the_standard_library_writes_it(raw: dict[str, Any]) -> None:
+    assert compact_usage(raw) == json.dumps(raw, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_what_is_kept_of_names_changes_nothing_and_stays_small(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cleaning, "NAMES_KEPT_MAX", 3)
+    _cleaning._TAG_KEYS.clear()
+    _cleaning._PLAIN_NAMES.clear()
+    for _ in range(2):
+        for number in range(8):
+            raw = {**USAGE, f"name{number}": number, "a sentence": 1}
+            event = ledger.event_of(call(tags={f"tag{number}": "x", "kept": "y"}, usage_raw=raw))
+            data = json.loads(event.data)
+            assert data["tags"] == {"kept": "y", f"tag{number}": "x"}
+            assert json.loads(data["usage_raw"]) == {**USAGE, f"name{number}": number}
+            assert max(len(_cleaning._TAG_KEYS), len(_cleaning._PLAIN_NAMES)) <= 3
+        for bad in ("Tag1", "tag 1", "t" * 64, ""):
+            with pytest.raises(InputRefused, match="must match"):
+                ledger.event_of(call(tags={bad: "x"}))
+            assert bad not in _cleaning._TAG_KEYS
+
+
+GIVEN: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    # what is given -> what of it is fingerprinted otherwise
+    (call(session="s1", tags={"b": "1", "a": "ü"}, call_keys=["k"]), {}),
+    (call(id="order-7"), {"id": None}),
+    (call(usage_raw={**USAGE, "cost": 1e-07, "large": 1e16}), {}),
+    (call(usage_raw={**USAGE, "large": 2**70}), {}),
+    (call(usage_raw={**USAGE, "by": {7: 1, "a": 2}}), {"usage_raw": {**USAGE, "by": {"7": 1, "a": 2}}}),
+    (call(reported_cost_usd=Decimal("0.5"), call_keys=("k",)), {"reported_cost_usd": "0.5", "call_keys": ["k"]}),
+    (call(time=datetime(2026, 11, 21, 19, tzinfo=UTC)), {"time": "2026-11-21T19:00:00+00:00"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "otherwise"), GIVEN, ids=["plain", "key", "floats", "large", "names", "money", "time"]
+)
+def test_the_fingerprint_is_over_what_was_given(
+    ledger: Ledger, fields: dict[str, Any], otherwise: dict[str, Any]
+) -> None:
+    given_fields = {name: value for name, value in {**fields, **otherwise}.items() if value is not None}
+    text = json.dumps(
+        {"type": "call.completed", "fields": given_fields}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    data = json.loads(ledger.event_of(fields).data)
+    assert data["input_sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 json_values = st.recursive(

@@ -12,6 +12,7 @@ import pytest
 
 from keledger.journal import Home, Ledger, verify
 from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 
 from .support import USAGE, call, calls
@@ -50,6 +51,30 @@ def test_a_locked_journal_spools_and_the_next_append_brings_in(
     assert spooled["data"]["project"] == "crm"
     assert spooled["data"]["team"] == "sales"
     assert len(calls(home)) == 3
+
+
+def test_a_held_lock_is_waited_for_once_however_many_wait(
+    home: Home, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them would be waited for as long, with a user's call on the way."""
+    ledger.record(**call())
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+    blocker, asked = Appender(home), list[float]()
+    real = Disk.lock
+
+    def lock(disk: Disk, descriptor: int, wait_s: float) -> bool:
+        asked.append(wait_s)
+        return real(disk, descriptor, wait_s)
+
+    with blocker.locked():
+        for number in range(4):
+            begin = {**BEGIN, "id": f"01a1ff7c-0000-7000-8000-00000000001{number}"}
+            assert not ledger.record_hook(begin, END).journaled
+        monkeypatch.setattr(Disk, "lock", lock)
+        assert ledger.bring_in_spooled() == 0
+        assert len([wait_s for wait_s in asked if wait_s > 0]) == 1
+    assert ledger.bring_in_spooled() == 4
+    assert not list(home.spool.glob("*.json"))
 
 
 def test_a_call_that_came_through_after_all_counts_once(home: Home, ledger: Ledger) -> None:

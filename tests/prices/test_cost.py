@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -327,6 +328,22 @@ def test_the_total_is_the_sum_of_the_lines(
         assert set(cost["missing"]) <= set(used) - {"requests"}
     order = [BUCKETS.index(line["bucket"]) if line["bucket"] in BUCKETS else len(BUCKETS) for line in cost["lines"]]
     assert order == sorted(order)
+
+
+def test_the_order_of_a_usage_does_not_matter(prices: PriceFolder) -> None:
+    """Two kinds of input make it a large one, whichever comes first."""
+    small: dict[str, str | None] = dict.fromkeys(("input_uncached", "cache_read", "a_later_bucket"), "1")
+    layer = prices.layer(
+        "user",
+        cell({**small, "output_text": "2", "output_reasoning": "3"}),
+        cell({"output_text": "4"}, input_over=1000),
+    )
+    book = prices.book([layer])
+    usage = {"input_uncached": 600, "cache_read": 500, "output_text": 7, "output_reasoning": 8, "a_later_bucket": 9}
+    for buckets in permutations(usage):
+        cost = price(book, usage={bucket: usage[bucket] for bucket in buckets})
+        assert cost["total_usd"] == "0.001161"
+        assert [line["bucket"] for line in cost["lines"]] == list(usage)
 
 
 def test_what_is_kept_between_calls_changes_nothing(prices: PriceFolder, monkeypatch: pytest.MonkeyPatch) -> None:

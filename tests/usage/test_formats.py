@@ -26,6 +26,7 @@ from keledger.journal.usage._providers import PROVIDER_ALIASES
         ("mistral_ai", "mistral"),
         ("together_ai", "together"),
         (" OpenAI ", "openai"),
+        ("OpenAI", "openai"),
         ("groq", "groq"),
         ("Acme Labs", "acme labs"),
         ("", ""),
