@@ -15,7 +15,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:[.,](\d{1,}))?([Zz]|[+-]\d{2}:?\d{2})", re.ASCII)
 _LIKE_A_TIME = re.compile(r"[0-9TtZz:.,+ -]{1,40}", re.ASCII)
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
-DAY_US = 24 * 3600 * 1_000_000
 
 
 def now_us() -> int:
