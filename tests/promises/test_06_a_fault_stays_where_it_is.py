@@ -182,12 +182,13 @@ def test_a_dead_process_line_that_a_failed_sync_took_is_not_sealed_in(home: Home
                 return super().sync(descriptor)
             self.failed = True
             lost = path.stat().st_size - durable
-            with path.open("r+b") as file:
-                file.seek(durable)
-                file.write(bytes(lost))
+            file.seek(durable)
+            file.write(bytes(lost))
+            file.flush()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    Appender(home, disk=Shown()).append([note("second")])
+    with path.open("r+b") as file:
+        Appender(home, disk=Shown()).append([note("second")])
     assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "second"]
     assert not verify(home).damaged
 
