@@ -154,8 +154,14 @@ class NewestSegment:
         self._close_quietly(tail.descriptor)
 
     def give_up(self, reason: str) -> None:
-        """Never continue the present segment: a write or sync of it failed, and there was no other."""
-        self._left = self._leaving(self.tail, reason)
+        """Never continue the present segment, the second in a row of which a write or sync failed.
+
+        After a failed sync no other process may go on in it either: it would be told of no failure.
+        """
+        if reason == "sync_failed":
+            self.abandon()
+        else:
+            self._left = self._leaving(self.tail, reason)
         self.forget()
 
     def forget(self) -> None:

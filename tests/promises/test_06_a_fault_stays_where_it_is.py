@@ -163,6 +163,34 @@ def test_a_file_whose_sync_failed_is_left_for_good(home: Home) -> None:
     assert not verify(home).damaged
 
 
+def test_after_two_failures_in_a_row_nobody_goes_on_behind_the_second(home: Home) -> None:
+    """A write fails, and then the sync in the next segment; another process is told of neither."""
+    Appender(home).append([note("first")])
+
+    class Failing(WatchedDisk):
+        writes = syncs = 0
+
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            self.writes += name == "write"
+            self.syncs += name == "sync"
+            if (name == "write" and self.writes == 1) or (name == "sync" and self.writes == 3):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return call(*arguments)
+
+    event, disk = note("second"), Failing()
+    appender = Appender(home, disk=disk)
+    with pytest.raises(AppendUnknown):
+        appender.append([event])
+    left = home.segments(home.writers()[0])[1]
+    length = left.stat().st_size
+    Appender(home).append([note("third")])
+    assert left.stat().st_size == length
+    appender.append([event])
+    assert sorted(set(counted_ids(home))) == sorted(counted_ids(home))
+    assert len(counted_ids(home)) == 3
+    assert not verify(home).damaged
+
+
 @pytest.mark.parametrize("in_company", [False, True])
 def test_a_dead_process_line_that_a_failed_sync_took_is_not_sealed_in(home: Home, in_company: bool) -> None:
     """After a failed sync the kernel may show what is on the disk: nothing, where a killed process had written."""
