@@ -108,9 +108,10 @@ class NewestSegment:
         tail = self.tail
         self._unfinished = tail.end + len(data)
         tail.write(data)
-        lock_given_back = give_back is not None and tail.share()
-        if give_back is not None and lock_given_back:
+        lock_given_back = False
+        if give_back is not None and tail.share():
             give_back()
+            lock_given_back = True
         try:
             tail.sync()
         except WriteFailed as failed:
