@@ -65,8 +65,8 @@ class Disk:
         return os.open(path, flags, FILE_MODE)
 
     def open_lock(self, path: Path) -> int:
-        """Open the lock file, made where it is missing; it is never deleted."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        """Open the lock file, made where it is missing, for locking and appending; it is never deleted."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return _regular(os.open(path, flags, FILE_MODE), path)
 
     def open_to_lock(self, path: Path) -> int:
@@ -133,10 +133,8 @@ class Disk:
         return os.fstat(descriptor)
 
     def exists(self, path: str) -> bool:
-        """Whether anything has this name.  Takes a string: this is asked on every append.
-
-        Not ``access``, which tells any failure as an absence: a segment that another process has left would be gone on
-        in.
+        """Whether anything has this name.  Not ``access``, which tells any failure as an absence: a segment that
+        another process has left would be gone on in.
         """
         try:
             os.lstat(path)
@@ -151,6 +149,11 @@ class Disk:
     def write(self, descriptor: int, data: bytes) -> int:
         """One write(2).  Returns how many bytes were taken; the caller treats fewer than given as a failure."""
         return os.write(descriptor, data)
+
+    def grow(self, descriptor: int) -> None:
+        """Make the lock file a byte longer.  What stands in it means nothing."""
+        if not os.write(descriptor, b"."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self, descriptor: int) -> None:
         """Bring a file's data to stable storage.  On macOS only F_FULLFSYNC does that."""

@@ -52,6 +52,10 @@ SYNC_WAIT_S = 0.5
 """How long whoever opens a segment waits for syncs of it that go on without the lock, before beginning the next one:
 longer than nearly any sync, so that only a process that was stopped in one costs a segment."""
 
+LOOKED_US_MAX = 1_000_000
+"""How long an appender goes on without looking at names in the journal that only another hand than keledger's can have
+put there: shorter than anybody takes to play back a copy and go on."""
+
 LOCK_WAIT_S = 5.0
 """How long an appender waits for the lock before it gives up: far longer than any append, short enough for a person."""
 

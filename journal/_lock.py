@@ -31,8 +31,12 @@ class HomeLock:
         self._pid = os.getpid()
         self._descriptor: int | None = None
         self._is_given_back = False
+        self._size_seen = -1
         self.was_contended = False
         """Whether another process had the lock when it was last acquired."""
+        self.is_news = True
+        """Whether a name may have been made in the journal since this was last set to False: see :meth:`tell_others`.
+        Known as soon as the lock is acquired."""
 
     @property
     def is_mine(self) -> bool:
@@ -78,6 +82,17 @@ class HomeLock:
             self.close()
         self._mutex.release()  # last, so that whoever is interrupted above finds out and does it again
 
+    def tell_others(self) -> None:
+        """Before a name is made that other appenders must find: let them look for it.  Raises OSError.
+
+        They would otherwise have to ask for two names on every append that are hardly ever there, which costs more
+        than the rest of what they look at.  The lock file grows by a byte instead, and its size is had with the links
+        that are looked at anyway.  It is never synced: after a power cut nobody lives who remembers a size.
+        """
+        self.is_news = True
+        if self._descriptor is not None:
+            self._disk.grow(self._descriptor)
+
     def close(self) -> None:
         """Give the descriptor back; it is opened again when it is needed."""
         if self._descriptor is not None:
@@ -94,27 +109,37 @@ class HomeLock:
     def _take(self, wait_s: float) -> None:
         taken = False
         try:
-            descriptor = self._open()
-            self.was_contended = not self._disk.lock(descriptor, 0)
-            taken = not self.was_contended or self._disk.lock(descriptor, wait_s)
+            while not taken:
+                descriptor = self._descriptor if self._descriptor is not None else self._open()
+                self.was_contended = not self._disk.lock(descriptor, 0)
+                if self.was_contended and not self._disk.lock(descriptor, wait_s):
+                    raise LockHeld(self._timeout("another process"))
+                taken = self._is_in_place(descriptor)
         except OSError as error:
             raise AppendRefused(f"cannot lock {self._home.lock}: {error.strerror}; nothing was written") from error
         finally:
             if not taken:
                 self.close()  # so that a wait that was given up cannot take the lock later
-        if not taken:
-            raise LockHeld(self._timeout("another process"))
+
+    def _is_in_place(self, descriptor: int) -> bool:
+        """Take in the lock file's size; False where the home was removed, and the lock with it."""
+        status = self._disk.status(descriptor)
+        if status.st_nlink == 0:
+            self.close()
+            return False
+        if status.st_size != self._size_seen:
+            self._size_seen = status.st_size
+            self.is_news = True
+        return True
 
     def _open(self) -> int:
-        if self._descriptor is not None and self._disk.status(self._descriptor).st_nlink == 0:
-            self.close()  # the home was removed
-        if self._descriptor is None:
-            self._home.create(self._disk)
-            try:
-                self._descriptor = self._disk.open_lock(self._home.lock)
-            except OSError as error:
-                raise HomeError(f"cannot open {self._home.lock}: {error.strerror}; {remedy(error)}") from error
-        return self._descriptor
+        self._home.create(self._disk)
+        try:
+            self._descriptor = descriptor = self._disk.open_lock(self._home.lock)
+        except OSError as error:
+            raise HomeError(f"cannot open {self._home.lock}: {error.strerror}; {remedy(error)}") from error
+        self._size_seen = -1  # another file's size says nothing about this one
+        return descriptor
 
     def _timeout(self, who: str) -> str:
         return (

@@ -20,7 +20,7 @@ import orjson
 
 from . import _limits as limits
 from ._adopting import keep_price_file, sync_prices
-from ._disk import Disk, write_new
+from ._disk import Disk
 from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import new_id
@@ -102,7 +102,7 @@ def merge(
             for name, content in files.items():
                 keep_price_file(home, appender.disk, name, content)
             sync_prices(home, appender.disk)
-            write_new(appender.disk, home.merging, b"")
+            appender.begin_merge()
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
             _sync_merged(home, appender.disk, theirs)

@@ -18,6 +18,7 @@ from ._end import Tail, WriteFailed
 from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
+from ._lock import HomeLock
 from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
@@ -54,9 +55,10 @@ class _Left(NamedTuple):
 class NewestSegment:
     """Opens, continues and leaves the segment that the home's writer appends to."""
 
-    def __init__(self, home: Home, disk: Disk, program: str) -> None:
-        self._home, self._disk, self._program = home, disk, program
-        self._merging = str(home.merging)
+    def __init__(self, home: Home, disk: Disk, lock: HomeLock, program: str) -> None:
+        self._home, self._disk, self._lock, self._program = home, disk, lock, program
+        self._looked_us = 0
+        """When the names in the journal were last looked at."""
         self._identity: WriterIdentity | None = None
         self._tail: Tail | None = None
         self._left: _Left | None = None
@@ -90,14 +92,26 @@ class NewestSegment:
         if tail is None:
             return self._open_newest()
         status = self._disk.status(tail.descriptor)
-        if status.st_nlink == 0 or self._disk.exists(tail.next_path):
+        if status.st_nlink == 0 or not self._has_newest_names(tail):
             self.forget()
             return self._open_newest()
         if status.st_size != tail.end and not self._read_on(tail, status.st_size):
             self.open_next("unclean_tail")
-        if self._disk.exists(self._merging):
-            self._raise_tick()
         return None
+
+    def _has_newest_names(self, tail: Tail) -> bool:
+        """Whether no other segment or merge has been begun since the names were looked at.
+
+        Appenders tell each other (:meth:`HomeLock.tell_others`).  What somebody put there by hand, a copy that was
+        played back, is found by looking now and then.
+        """
+        now = now_us()
+        if not self._lock.is_news and 0 <= now - self._looked_us < limits.LOOKED_US_MAX:
+            return True
+        if self._disk.exists(tail.next_path) or self._disk.exists(str(self._home.merging)):
+            return False
+        self._lock.is_news, self._looked_us = False, now
+        return True
 
     def write(self, data: bytes, give_back: Callable[[], None] | None = None) -> None:
         """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed.
@@ -131,11 +145,14 @@ class NewestSegment:
         """Where a write was begun of which nobody knows whether it is durable, let nobody go on in the segment.
 
         The next one's file is made, empty; whoever appends next opens it.  That needs no lock: two that do so make one
-        file, and so do an opener and this.
+        file, and so do an opener and this.  Whoever has just looked and goes on nevertheless had the segment open
+        before, so that its own sync will tell.
         """
         tail = self._tail
         if tail is not None and self._unfinished is not None:
             self._left = _Left(tail.path, self._unfinished, tail.last(), "sync_failed", others_may_follow=True)
+            with contextlib.suppress(OSError):
+                self._lock.tell_others()
             with contextlib.suppress(OSError):
                 self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))
 
@@ -215,7 +232,7 @@ class NewestSegment:
             self._open_after(paths, self._left)
         elif not self._open_clean(paths[-1]):
             self._open_behind(paths)
-        if self._disk.exists(self._merging):
+        if self._disk.exists(str(self._home.merging)):
             self._raise_tick()
 
     def _is_newest(self, left: _Left, paths: Sequence[Path]) -> bool:
@@ -324,6 +341,7 @@ class NewestSegment:
             raise AppendRefused(f"the first line of {path} would be {len(line)} bytes long: nothing was written")
         folder = self._disk.open_folder(path.parent)
         try:
+            self._lock.tell_others()
             descriptor = self._open_empty(path, taken_over=taken_over)
             fresh = Tail(self._disk, descriptor, path, 0, digest, seq, tick)
             try:

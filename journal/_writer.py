@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from . import _limits as limits
-from ._disk import Disk
+from ._disk import Disk, write_new
 from ._end import WriteFailed
 from ._errors import AppendRefused, AppendUnknown, HomeError, KeledgerError, LockHeld
 from ._home import Home, WriterIdentity, remedy
@@ -84,8 +84,8 @@ class Appender:
     def __init__(self, home: Home, *, disk: Disk | None = None, program: str = "keledger") -> None:
         self.home = home
         self.disk = disk or Disk()
-        self._newest = NewestSegment(home, self.disk, program)
         self._lock = HomeLock(home, self.disk)
+        self._newest = NewestSegment(home, self.disk, self._lock, program)
         self._locked = _Locked(self._lock, self._newest)
         _appenders.add(self)
 
@@ -136,6 +136,14 @@ class Appender:
         """The home's own writer, made on its first event.  Called under the lock."""
         self._look()
         return self._newest.writer
+
+    def begin_merge(self) -> None:
+        """Under :meth:`locked`, put the marker of a merge: whoever appends next has a tick above all that it brings.
+
+        Raises OSError.
+        """
+        self._lock.tell_others()
+        write_new(self.disk, self.home.merging, b"")
 
     def drop_inherited(self) -> None:
         """In a forked child, close what is the parent's: an open copy would keep its locks when it has died.

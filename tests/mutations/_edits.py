@@ -25,6 +25,7 @@ PROMISE_2 = "tests/promises/test_02_whole_or_absent.py"
 PROMISE_3 = "tests/promises/test_03_three_outcomes.py"
 PROMISE_5 = "tests/promises/test_05_nothing_is_rewritten.py"
 PROMISE_6 = "tests/promises/test_06_a_fault_stays_where_it_is.py"
+PROMISE_6_NAMES = "tests/promises/test_06_names_that_others_make.py"
 PROMISE_6_LOCK = "tests/promises/test_06_the_lock.py"
 PROMISE_6_PLACES = "tests/promises/test_06_other_things_in_its_places.py"
 WITHOUT_THE_LOCK = "tests/promises/test_syncs_without_the_lock.py"
@@ -199,6 +200,41 @@ EDITS = (
         "        if not self._disk.lock(tail.descriptor, limits.SYNC_WAIT_S):\n",
         "        if not tail.descriptor:\n",
         WITHOUT_THE_LOCK,
+    ),
+    Edit(
+        "the word to others before a segment is begun",
+        "journal/_newest.py",
+        "        try:\n            self._lock.tell_others()\n",
+        "        try:\n",
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the word to others before a merge",
+        "journal/_writer.py",
+        "        self._lock.tell_others()\n",
+        "",
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the look for names now and then",
+        "journal/_newest.py",
+        " and 0 <= now - self._looked_us < limits.LOOKED_US_MAX:\n",
+        ":\n",
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the doubt in a lock file made anew",
+        "journal/_lock.py",
+        "        self._size_seen = -1  # another",
+        "        # another",
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the look at whether the lock is still the home's",
+        "journal/_lock.py",
+        "        if status.st_nlink == 0:\n",
+        "        if status.st_nlink < 0:\n",
+        PROMISE_6_NAMES,
     ),
     Edit(
         "the look for the next segment after that wait",
