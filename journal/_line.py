@@ -6,9 +6,9 @@ SHA-256(hash of the line before as 32 raw bytes, BODY).
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,13 +46,13 @@ def encode_line(
         f'"time":"{time}","seq":{seq},"tick":{tick},"data":'
     )
     body = head.encode() + event.data
-    digest = hashlib.sha256(previous + body).digest()
+    digest = sha256(previous + body).digest()
     return b"".join((body, b',"hash":"', digest.hex().encode(), b'"}\n')), digest
 
 
 def chained_hash(previous: bytes, line: bytes) -> bytes:
     """The hash that a line should state after *previous*."""
-    return hashlib.sha256(previous + line[:-TAIL_BYTES]).digest()
+    return sha256(previous + line[:-TAIL_BYTES]).digest()
 
 
 def stated_hash(line: bytes) -> bytes | None:
@@ -68,10 +68,8 @@ def stated_hash(line: bytes) -> bytes | None:
 
 def fits(previous: bytes, line: bytes) -> bytes | None:
     """The hash of a line that follows *previous*; None where it does not follow, or is not shaped like a line."""
-    digest = hashlib.sha256(previous + line[:-TAIL_BYTES]).digest()
-    if line[-TAIL_BYTES:] == b',"hash":"%b"}\n' % digest.hex().encode():
-        return digest
-    return None
+    digest = sha256(previous + line[:-TAIL_BYTES]).digest()
+    return digest if line.endswith(b',"hash":"%b"}\n' % digest.hex().encode()) else None
 
 
 def stamps(line: bytes) -> tuple[int, int]:

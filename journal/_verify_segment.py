@@ -47,10 +47,11 @@ _TIME = re.compile(TIME_PATTERN, re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _NO_DIGEST = "0" * 16
+_TYPE_AND_VERSION = b'%b","v":%d'
 _START = (
     rb'\{"specversion":"1\.0","id":"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",'
-    rb'"source":"/keledger/%b","type":"([ !#-\[\]-~]*)","v":([1-9][0-9]{0,8}),'
-    rb'"time":"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z)",'
+    rb'"source":"/keledger/%b","type":"([ !#-\[\]-~]*","v":[1-9][0-9]{0,8}),'
+    rb'"time":"(\d{4}-\d{2}-\d{2})T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z",'
     rb'"seq":([1-9][0-9]{0,8}),"tick":([1-9][0-9]{0,8}),"data":'
 )
 """How a line of a writer begins, as every release writes it.  What is spelled otherwise is parsed as a whole."""
@@ -185,7 +186,9 @@ class _Lines:
         self.seq: int | None = None
         self.highest_seq = 0
         self.tick = 0
-        self._kinds: dict[tuple[bytes, bytes], _Kind] = {}
+        self._kinds: dict[bytes, _Kind] = {}
+        self._date = b""
+        """Of the last line; nearly always that of the next one too, which need not be looked at again then."""
         self.books: dict[str, int] = {}
         self.merged: list[tuple[int, dict[str, Any]]] = []
         self.ids: list[bytes] = []
@@ -212,9 +215,11 @@ class _Lines:
         found = self._starts(line)
         if found is None:
             return self._spelled_otherwise(number, offset, line)
-        event_id, event_type, version, time, seq, tick = found.groups()
-        if not is_instant(time.decode()):
-            return self._spelled_otherwise(number, offset, line)
+        event_id, type_and_version, date, seq, tick = found.groups()
+        if date != self._date:
+            if not is_instant(f"{date.decode()}T00:00:00Z"):
+                return self._spelled_otherwise(number, offset, line)
+            self._date = date
         if self._parses:
             spelled = line[found.end() : -TAIL_BYTES]
             try:
@@ -224,7 +229,7 @@ class _Lines:
             if type(data) is not dict:
                 return self._spelled_otherwise(number, offset, line)
         self._stamp(number, offset, len(line), int(seq), int(tick))
-        kind = self._kinds.get((event_type, version)) or self._kind(event_type, version)
+        kind = self._kinds.get(type_and_version) or self._kind(type_and_version)
         kind.count += 1
         if self._parses:
             self._content(number, offset, event_id, kind, data, spelled)
@@ -239,16 +244,16 @@ class _Lines:
         if not _is_event(event, self._writer) or 1 in repeated_keys(line):
             return self._no_event(number, offset, line, "envelope_wrong", "it is no event of this writer")
         self._stamp(number, offset, len(line), event["seq"], event["tick"])
-        kind = self._kind(event["type"].encode(), b"%d" % event["v"])
+        kind = self._kind(_TYPE_AND_VERSION % (event["type"].encode(), event["v"]))
         kind.count += 1
         if self._parses:
             self._content(number, offset, event["id"].encode(), kind, event["data"], line)
         return None
 
-    def _kind(self, event_type: bytes, version: bytes) -> _Kind:
-        name = event_type.decode()
-        fresh = _Kind(name, version == b"1" and writes(name), name in _CALLS)
-        return self._kinds.setdefault((event_type, version), fresh)
+    def _kind(self, type_and_version: bytes) -> _Kind:
+        name, _, version = type_and_version.decode().rpartition('","v":')
+        fresh = _Kind(name, version == "1" and writes(name), name in _CALLS)
+        return self._kinds.setdefault(type_and_version, fresh)
 
     def _no_event(self, number: int, offset: int, line: bytes, kind: str, what: str) -> None:
         self._found(kind, number, offset, what)
