@@ -60,7 +60,7 @@ def both_found(home: Home, found: Verified) -> None:
         pytest.param(r"printf 'keledger\000\000\000\001\000\000\000\000{'; exec sleep 1000", id="writes no JSON"),
         pytest.param("echo a program that prints when it starts; exec $PYTHON \"$@\"", id="prints first"),
         pytest.param("exec $PYTHON -c 'import no_such_module'", id="lacks a module"),
-        *(pytest.param(f'$PYTHON "$@" | head -c {count}', id=f"is cut after {count} bytes")
+        *(pytest.param(f'$PYTHON "$@" | (dd bs=1 count={count}; kill -9 $$)', id=f"is cut after {count} bytes")
           for count in (1, 8, 15, 30, 500, 2_500, 4_000)),
     ],
 )  # fmt: skip
@@ -68,6 +68,7 @@ def test_what_workers_leave_undone_is_done_here(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     run_as(monkeypatch, tmp_path, script)
+    monkeypatch.setattr(workers, "WORKER_START_S", 2.0)
     both_found(home, verify(home, workers=2))
 
 

@@ -29,6 +29,7 @@ PROMISE_6_NAMES = "tests/promises/test_06_names_that_others_make.py"
 PROMISE_6_LOCK = "tests/promises/test_06_the_lock.py"
 PROMISE_6_PLACES = "tests/promises/test_06_other_things_in_its_places.py"
 WITHOUT_THE_LOCK = "tests/promises/test_syncs_without_the_lock.py"
+INTERRUPTED = "tests/promises/test_syncs_interrupted.py"
 PROMISE_7 = "tests/promises/test_07_tampering_shows.py"
 PROMISE_8 = "tests/promises/test_08_the_journal_is_enough.py"
 PROMISE_10 = "tests/promises/test_10_the_users_call_is_not_broken.py"
@@ -248,14 +249,14 @@ EDITS = (
         "journal/_writer.py",
         "                    self._newest.abandon()\n",
         "",
-        WITHOUT_THE_LOCK,
+        INTERRUPTED,
     ),
     Edit(
         "the closing of what a forked child inherits",
         "journal/_writer.py",
         "os.register_at_fork(after_in_child=_drop_inherited)\n",
         "",
-        WITHOUT_THE_LOCK,
+        INTERRUPTED,
     ),
     Edit(
         "the wait for syncs where the lock is held for longer",

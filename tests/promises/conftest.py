@@ -6,8 +6,11 @@ import os
 
 import pytest
 
+from keledger.journal import Home
 from keledger.journal import _limits as limits
 from keledger.journal._disk import Disk
+from keledger.journal._writer import Appender
+from tests.journal.support import note
 
 from .support import SMALL_SEGMENT_BYTES, ignore
 
@@ -31,3 +34,10 @@ def quick_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Syncs that wait for no disk, for tests that cut no power: a sync is still called, counted and made to fail."""
     monkeypatch.setattr(os, "fsync", ignore)
     monkeypatch.setattr(os, "fdatasync", ignore)
+
+
+@pytest.fixture
+def begun(home: Home) -> Home:
+    """A home with one event."""
+    Appender(home).append([note("first")])
+    return home

@@ -24,7 +24,7 @@ def only_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LOOKED_US_MAX", 10**18)
 
 
-def begun(home: Home) -> Appender:
+def looked(home: Home) -> Appender:
     """An appender that has looked, with nothing told since."""
     appender = Appender(home)
     for text in ("first", "second"):
@@ -41,7 +41,7 @@ def rotate(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("only_told")
 def test_the_next_segment_is_gone_on_in(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    appender = begun(home)
+    appender = looked(home)
     for count in (2, 3, 4):
         rotate(home, monkeypatch)
         appender.append([note("after")])
@@ -54,7 +54,7 @@ def test_the_next_segment_is_gone_on_in(home: Home, monkeypatch: pytest.MonkeyPa
 def test_ticks_are_above_those_of_a_merge_that_died(home: Home, tmp_path: Path) -> None:
     other = Home.at(tmp_path / "other")
     Appender(other).append([note(str(number)) for number in range(20)])
-    appender, dying = begun(home), Appender(home)
+    appender, dying = looked(home), Appender(home)
     with dying.locked():
         dying.begin_merge()
         for writer in other.writers():
@@ -69,7 +69,7 @@ def test_ticks_are_above_those_of_a_merge_that_died(home: Home, tmp_path: Path) 
 @pytest.mark.usefixtures("only_told")
 def test_a_lock_file_that_was_made_anew_says_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be just as long as the one before."""
-    appender = begun(home)
+    appender = looked(home)
     length = home.lock.stat().st_size
     home.lock.unlink()
     rotate(home, monkeypatch)
@@ -84,7 +84,7 @@ def test_a_segment_of_which_nobody_told_is_found(home: Home, monkeypatch: pytest
     """Nobody tells of a segment that another hand put there."""
     now_us = 1_795_000_000_000_000
     monkeypatch.setattr(newest, "now_us", lambda: now_us)
-    appender = begun(home)
+    appender = looked(home)
     with monkeypatch.context() as patch:
         patch.setattr(Disk, "grow", lambda disk, descriptor: None)
         rotate(home, monkeypatch)
@@ -122,7 +122,7 @@ def test_a_home_that_is_removed_while_the_lock_is_waited_for(home: Home) -> None
 
 def test_a_segment_that_was_left_behind_is_told_of_also_where_it_is_empty(home: Home) -> None:
     """After two failed syncs only the next file's name stands, and that name is made by nobody who opens it."""
-    appender = begun(home)
+    appender = looked(home)
     before = home.lock.stat().st_size
     event = note("twice")
     with pytest.raises(AppendUnknown):

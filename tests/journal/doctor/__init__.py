@@ -1,0 +1,1 @@
+"""``diagnose``: how a home is, told by check, state and remedy."""
