@@ -42,10 +42,10 @@ def plan_adoption(store: PriceStore, adopted: str | None) -> Adoption | None:
 
 def adopt(home: Home, appender: Appender, adoption: Adoption, actor: str) -> None:
     """Write the book's files and the event that names it, unless another process has just done so."""
-    with appender.locked():
+    with appender.locked(beside_syncs=True):
+        appender.writer()  # makes the home's folders, and seals off what must not be believed
         if adopted_book(home, appender.disk) == adoption.manifest.sha256:
             return
-        appender.writer()  # makes the home's folders
         try:
             for sha256, content in adoption.files.items():
                 keep_price_file(home, appender.disk, sha256, content)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from ._errors import HomeError
 from ._home import Home, own_writers, remedy
 from ._line import TAIL_BYTES, fits, stated_hash
 from ._plain_file import read_plain_file
+from ._reader import read_bounds
 
 _MARK = b'"type":"prices.adopted"'
 _SAVE_EVERY_BYTES = 1024 * 1024
@@ -52,13 +54,13 @@ def adopted_book(home: Home, disk: Disk) -> str | None:
     looked, unsaved = _load(cache, home), 0
     for writer in own_writers(home):
         position = looked.positions.get(writer, _Place(1, 0, ""))
-        for path in home.segments(writer):
-            number = int(path.stem)
-            if number < position.segment:
-                continue
+        paths = {int(path.stem): path for path in home.segments(writer)}
+        paths = {number: path for number, path in paths.items() if number >= position.segment}
+        _, seals = read_bounds(paths, {})  # what cannot be read is told below
+        for number, path in paths.items():
             start = position.end if number == position.segment else 0
             try:
-                book, adopting, position = _look_on(path, start)
+                book, adopting, position = _look_on(path, start, seals.get(number))
             except OSError as error:
                 raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
             if book is not None and adopting is not None:
@@ -81,23 +83,33 @@ def _load(cache: Path, home: Home) -> _Looked:
         positions = {own: _Place(*place) for own, place in content["positions"].items()}
         looked = _Looked(str(content["book"]), (str(writer), _Place(*adopting)), positions)
         for own, place in [(str(writer), _Place(*adopting)), *positions.items()]:
-            path = home.journal / own / f"{place.segment:08d}.jsonl"
-            with open(path, "rb") as file:
-                file.seek(max(0, place.end - TAIL_BYTES))
-                if _hash_in(file.read(min(place.end, TAIL_BYTES))) != place.hash:
-                    return _Looked()
+            paths = {int(path.stem): path for path in home.segments(own)}
+            if not _stands(paths, place, looked_up_to=positions[own].segment):
+                return _Looked()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return _Looked()
     return looked
 
 
-def _look_on(path: Path, start: int) -> tuple[str | None, _Place | None, _Place]:
+def _stands(paths: Mapping[int, Path], place: _Place, *, looked_up_to: int) -> bool:
+    """Whether the line at a place is still there, and no segment that was begun since has sealed it off."""
+    with open(paths[place.segment], "rb") as file:
+        file.seek(max(0, place.end - TAIL_BYTES))
+        if _hash_in(file.read(min(place.end, TAIL_BYTES))) != place.hash:
+            return False
+    if max(paths) == looked_up_to:
+        return True
+    _, seals = read_bounds({number: path for number, path in paths.items() if number > place.segment})
+    return seals.get(place.segment, place.end) >= place.end
+
+
+def _look_on(path: Path, start: int, sealed: int | None) -> tuple[str | None, _Place | None, _Place]:
     """The book of the last adopting line behind *start* that fits its chain, its place, and that of the last line."""
     number = int(path.stem)
     overlap = max(0, start - limits.LINE_BYTES_MAX)
     with open(path, "rb") as file:
         file.seek(overlap)
-        data = file.read()
+        data = file.read(-1 if sealed is None else max(0, sealed - overlap))
     end = data.rfind(b"\n") + 1
     last = _Place(number, overlap + end, _hash_in(data[:end]))
     at = data.rfind(_MARK, start - overlap, end)

@@ -16,6 +16,7 @@ from . import _limits as limits
 from ._home import Home
 from ._line import fits, stated_hash
 from ._money import pico_to_usd, usd_to_pico
+from ._segment import read_head
 from ._time import format_time
 from ._zone import report_zone
 from .usage import token_totals
@@ -119,9 +120,10 @@ def _id_time_us(run: str) -> int | None:
 def _events_since(home: Home, since: str) -> Iterator[dict[str, Any]]:
     """Events of calls and voids appended at or after *since*, of all writers, newest segments only as far as needed."""
     for writer in home.writers():
+        seals: dict[str, int] = {}
         for path in reversed(home.segments(writer)):
             older = False
-            for line in _fitting_backwards(path):
+            for line in _fitting_backwards(path, seals.get(path.name)):
                 time_at = line.find(b'"time":"') + 8
                 if line[time_at : time_at + 27].decode("ascii", "replace") < since:
                     older = True
@@ -132,25 +134,27 @@ def _events_since(home: Home, since: str) -> Iterator[dict[str, Any]]:
                         yield event
             if older:
                 break
+            head = read_head(path)
+            seals |= head.seals if head is not None else {}
 
 
-def _fitting_backwards(path: Path) -> Iterator[bytes]:
+def _fitting_backwards(path: Path, sealed: int | None) -> Iterator[bytes]:
     """The lines that follow from what the line above states, last first: what is damaged or garbage is no event.
 
     A segment's first line, which is no call, is left out.
     """
     below = b""
-    for line in _lines_backwards(path):
+    for line in _lines_backwards(path, sealed):
         previous = stated_hash(line)
         if below and previous is not None and fits(previous, below) is not None:
             yield below
         below = line
 
 
-def _lines_backwards(path: Path) -> Iterator[bytes]:
+def _lines_backwards(path: Path, sealed: int | None) -> Iterator[bytes]:
     """The whole lines of a segment, last first; a torn tail is left out."""
     with open(path, "rb") as file:
-        position = file.seek(0, 2)
+        position = file.seek(0, 2) if sealed is None else sealed
         rest = b""
         first_block = True
         while position > 0:

@@ -9,10 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import pytest
 
 from keledger.journal import Home
+from keledger.journal import _limits as limits
 from keledger.journal._identity import new_id
 from keledger.journal._line import TAIL_BYTES, ZERO_HASH
+from keledger.journal._writer import Appender
+
+from .support import note
 
 
 def copy_of(home: Home, folder: Path) -> Home:
@@ -52,6 +57,16 @@ def next_body(path: Path, **changed: object) -> bytes:
     model = next(orjson.loads(line) for line in reversed(lines_of(path)) if b'"type":"call.completed"' in line)
     event = {**model, "id": new_id(), "seq": last["seq"] + 1, "tick": last["tick"] + 1, **changed}
     return orjson.dumps({key: value for key, value in event.items() if key != "hash"}).removesuffix(b"}")
+
+
+def seal_off(path: Path, length_bytes: int) -> None:
+    """Let the next segment seal a newest one at *length_bytes*, where a line ends; what stands behind is residue."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:length_bytes])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "SEGMENT_BYTES_MAX", 1)
+        Appender(Home.at(path.parents[2])).append([note("in the next segment")])
+    path.write_bytes(whole)
 
 
 def edit_line(path: Path, number: int, edit: Callable[[bytes], bytes]) -> None:

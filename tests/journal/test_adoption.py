@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from keledger.journal import Home, Ledger
+from keledger.journal import AppendUnknown, Home, Ledger
 from keledger.journal._adoption import adopted_book
 from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
-from tests.journal.support import call, events, newest_segment, note
+from tests.journal.support import call, calls, events, newest_segment, note
+from tests.journal.tampering import seal_off
 
 
 @pytest.fixture
@@ -64,7 +67,13 @@ def lost_page(home: Home) -> None:
     assert path.read_bytes()[start] == 0
 
 
-@pytest.mark.parametrize("lost", [cut_off, cut_off_and_gone_on, lost_page])
+def sealed_off(home: Home) -> None:
+    """The line stands, but the next segment begins above it."""
+    path = newest_segment(home)
+    seal_off(path, adopting_line(path)[0])
+
+
+@pytest.mark.parametrize("lost", [cut_off, cut_off_and_gone_on, lost_page, sealed_off])
 def test_the_cache_is_not_believed_where_the_line_is_gone(cached: Home, lost: Callable[[Home], None]) -> None:
     """Of a process that was killed before its sync the line was read; a power cut has taken it."""
     lost(cached)
@@ -88,6 +97,40 @@ def test_the_cache_saves_looking_again(cached: Home) -> None:
 def test_a_damaged_cache_is_made_again(cached: Home, content: str) -> None:
     cache_of(cached).write_text(content)
     assert adopted_book(cached, Disk()) == book_in(cached)
+
+
+def test_a_line_that_was_sealed_off_is_not_believed_without_a_cache_either(cached: Home) -> None:
+    sealed_off(cached)
+    cache_of(cached).unlink()
+    assert adopted_book(cached, Disk()) is None
+
+
+def test_an_adoption_whose_outcome_is_unknown_counts_or_is_made_again(home: Home) -> None:
+    """What prices a call must stand in the journal above it."""
+
+    class Failing(Disk):
+        fails = False
+
+        def sync(self, descriptor: int) -> None:
+            if self.fails and os.fstat(descriptor).st_ino == newest_segment(home).stat().st_ino:
+                raise OSError(errno.EIO, "Input/output error")
+            super().sync(descriptor)
+
+        def create_exclusive(self, path: Path) -> int:
+            if self.fails and path.suffix == ".jsonl":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().create_exclusive(path)
+
+    Appender(home).append([note("first")])
+    with Ledger(home, program="test", disk=(disk := Failing())) as ledger:
+        disk.fails = True
+        with pytest.raises(AppendUnknown):
+            ledger.record(**call())
+        disk.fails = False
+        ledger.record(**call())
+    (priced,) = calls(home)
+    assert priced["data"]["cost"]["book"] == book_in(home)
+    assert adopted_book(home, Disk()) == book_in(home)
 
 
 def test_the_cache_may_go(cached: Home) -> None:

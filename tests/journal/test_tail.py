@@ -10,7 +10,8 @@ from keledger.journal import Home, Ledger, format_time, tail_totals
 from keledger.journal import _limits as limits
 from keledger.journal._time import now_us
 
-from .support import call
+from .support import call, newest_segment
+from .tampering import seal_off
 
 
 def _at(moment: datetime) -> str:
@@ -60,6 +61,16 @@ def test_it_reads_through_segments_and_past_a_torn_tail(
     with home.segments(writer)[-1].open("ab") as file:
         file.write(b'{"torn')
     assert tail_totals(home, run=ledger.run)[0].calls == 12
+
+
+def test_a_call_that_was_sealed_off_is_left_out(home: Home, ledger: Ledger) -> None:
+    ledger.record(**call())
+    length = newest_segment(home).stat().st_size
+    ledger.record(**call())
+    ledger.close()
+    seal_off(newest_segment(home), length)
+    ledger.record(**call())
+    assert tail_totals(home, run=ledger.run)[0].calls == 2
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles"])
