@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _limits as limits
+from ._home import SEGMENT_NAME
 from ._line import chained_hash, fits, parse_line, stated_hash
 
 
@@ -148,10 +149,16 @@ def read_head(path: Path) -> SegmentHead | None:
         data = event["data"]
         previous = bytes.fromhex(data["prev_hash"])
         if event["type"] == "segment.opened" and fits(previous, line):
-            return SegmentHead(previous, {seal["file"]: seal["length_bytes"] for seal in data["seals"]}, event)
+            seals = {seal["file"]: seal["length_bytes"] for seal in data["seals"] if _is_seal(seal)}
+            return SegmentHead(previous, seals, event)
     except (ValueError, KeyError, TypeError):
         pass
     return None
+
+
+def _is_seal(seal: dict[str, Any]) -> bool:
+    """Whether a seal names a segment and a length; what does not, ``verify`` tells."""
+    return SEGMENT_NAME.fullmatch(seal["file"]) is not None and type(seal["length_bytes"]) is int
 
 
 @dataclass(frozen=True, slots=True)
