@@ -22,15 +22,14 @@ import orjson
 
 import keledger
 
-from . import _limits as limits
 from ._disk import Disk
 from ._errors import HomeError, NotFound, UsageError
 from ._home import WRITER_NAME, Home
 from ._line import stamps
-from ._lock import wait_for_syncs
 from ._opening import find_last
 from ._plain_file import read_plain_file
 from ._segment import read_end
+from ._settled import settled, sync_named
 from ._time import TIME_PATTERN, format_time, now_us
 
 SCHEMA_VERSION = 1
@@ -168,8 +167,13 @@ def anchor(home: Home, *, disk: Disk | None = None) -> Anchor:
         raise NotFound(f"there is no keledger home at {home.path}: there is nothing to anchor")
     disk = disk or Disk()
     try:
-        with _locked(home, disk):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(settled(home, disk))
             lines = [line for writer in home.writers() if (line := _last_line(home, disk, writer)) is not None]
+    except TimeoutError as error:
+        message = f"{error.strerror}; nothing was anchored; find it with fuser or lsof, or try again"
+        raise HomeError(message) from error
     except OSError as error:
         message = f"cannot read {error.filename or home.journal}: {error.strerror}; nothing was anchored"
         raise HomeError(message) from error
@@ -177,26 +181,6 @@ def anchor(home: Home, *, disk: Disk | None = None) -> Anchor:
         raise NotFound(f"the journal at {home.path} holds no events yet: there is nothing to anchor")
     digest = _digest_of((line.writer, line.seq, line.hash) for line in lines)
     return Anchor(tuple(lines), digest, format_time(now_us()), f"keledger {keledger.__version__}")
-
-
-@contextlib.contextmanager
-def _locked(home: Home, disk: Disk) -> Iterator[None]:
-    """The home's lock, as one who only reads may take it.  A copy of a home may have none, and nobody appends to it."""
-    try:
-        descriptor = disk.open_to_lock(home.lock)
-    except FileNotFoundError:
-        yield
-        return
-    try:
-        if not disk.lock(descriptor, limits.LOCK_WAIT_S):
-            raise HomeError(
-                f"another process has held {home.lock} for {limits.LOCK_WAIT_S:.0f} s: nothing was anchored; "
-                "find it with fuser or lsof, or try again"
-            )
-        wait_for_syncs(home, disk)
-        yield
-    finally:
-        disk.close(descriptor)
 
 
 def _last_line(home: Home, disk: Disk, writer: str) -> AnchoredLine | None:
@@ -217,16 +201,8 @@ def _last_line(home: Home, disk: Disk, writer: str) -> AnchoredLine | None:
             return None
         path = path.with_name(last.file)
         seq, tick, length, digest = last.seq, last.tick, last.length_bytes, last.hash
-    _sync(disk, path)
+    sync_named(home, disk, path)
     return AnchoredLine(writer, seq, digest.hex(), int(path.stem), length, tick)
-
-
-def _sync(disk: Disk, path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        disk.sync(descriptor)
-    finally:
-        disk.close(descriptor)
 
 
 def _line_of(position: Mapping[str, Any]) -> AnchoredLine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from ._disk import Disk
+from ._disk import Disk, close_quietly
 from ._errors import HomeError
 from ._home import Home, read_writer
 from ._segment import Finding, scan_segment
@@ -42,7 +42,7 @@ def bad_tail(home: Home, path: Path, last_hash: bytes, end: int, lines: int, *, 
         )
         return _look_again(home, path, last_hash, end, lines, held)
     finally:
-        disk.close(descriptor)
+        close_quietly(disk, descriptor)
 
 
 def _may_look(disk: Disk, descriptor: int, wait_s: float) -> bool:

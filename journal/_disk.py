@@ -23,6 +23,24 @@ FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
 
+_waiting: set[int] = set()
+"""Descriptors on which threads wait for a lock."""
+
+
+def _close_waiting(descriptor: int) -> None:
+    _waiting.discard(descriptor)
+    os.close(descriptor)
+
+
+def _drop_inherited() -> None:
+    """In a forked child, which has none of the threads: an open copy would keep a lock that the parent gets."""
+    while _waiting:
+        os.close(_waiting.pop())
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
+
+
 class Disk:
     """Thin calls on files and folders.  All raise OSError; none retries a failed sync."""
 
@@ -40,10 +58,10 @@ class Disk:
             os.fsync(parent)
         finally:
             os.close(parent)
-        self._sync_name(path.parent)
+        self.sync_name(path.parent)
         return True
 
-    def _sync_name(self, path: Path) -> None:
+    def sync_name(self, path: Path) -> None:
         """Sync the entry that names a folder, where its parent may be read at all."""
         try:
             above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -80,7 +98,8 @@ class Disk:
         the lock is not taken later.  The lock is mostly held for less than it takes to fall asleep and wake up, so it
         is asked for some times first.  The kernel queues who then blocks in flock, so waiting is fair (measured with
         eight appenders: asking on and on starved some for seconds); as nothing but a signal bounds a blocking call, and
-        a library must not send itself any, a short-lived thread makes it.
+        a library must not send itself any, a short-lived thread makes it.  That thread has a descriptor of its own: the
+        caller's number may be another file's by the time that it runs.
         """
         if self._lock_at_once(descriptor):
             return True
@@ -92,15 +111,22 @@ class Disk:
                 return True
         taken = _thread.allocate_lock()
         taken.acquire()
+        waiting = os.dup(descriptor)
+        _waiting.add(waiting)
 
         def wait() -> None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(waiting, fcntl.LOCK_EX)
                 taken.release()
+            except OSError:
+                pass
+            finally:
+                _close_waiting(waiting)
 
         try:
             _thread.start_new_thread(wait, ())
         except RuntimeError:  # no thread may be started: at a limit on them, or as the interpreter ends
+            _close_waiting(waiting)
             return self._ask_until(descriptor, time.monotonic() + wait_s)
         return taken.acquire(timeout=wait_s)
 
@@ -199,6 +225,12 @@ def _regular(descriptor: int, path: Path) -> int:
     return descriptor
 
 
+def close_quietly(disk: Disk, descriptor: int) -> None:
+    """Close a file whose content is synced, given up or only read: nothing that closing tells matters any more."""
+    with contextlib.suppress(OSError):
+        disk.close(descriptor)
+
+
 def write_new(disk: Disk, path: Path, data: bytes) -> None:
     """Write a small file beside the journal, whole and synced, over an older one of its name.
 
@@ -210,16 +242,17 @@ def write_new(disk: Disk, path: Path, data: bytes) -> None:
     try:
         descriptor = disk.create_exclusive(temporary)
         try:
-            view = data
-            while view:
-                view = view[disk.write(descriptor, view) :]
-            disk.sync(descriptor)
+            try:
+                view = data
+                while view:
+                    view = view[disk.write(descriptor, view) :]
+                disk.sync(descriptor)
+            finally:
+                disk.close(descriptor)
+            disk.replace(temporary, path)
         except BaseException:
-            disk.close(descriptor)
             disk.remove(temporary)
             raise
-        disk.close(descriptor)
-        disk.replace(temporary, path)
         disk.sync_folder(folder)
     finally:
         disk.close(folder)

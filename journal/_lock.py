@@ -9,17 +9,19 @@ process only: the kernel tells that to the descriptors that were open then.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import threading
 import time
-from pathlib import Path
 
 from . import _limits as limits
-from ._disk import Disk
+from ._disk import Disk, close_quietly
 from ._errors import AppendRefused, HomeError, LockHeld
 from ._home import Home, remedy
+
+Seen = tuple[int, int]
+"""Size and time of the lock file; its time, should somebody have cut it."""
+
+UNSEEN: Seen = (-1, -1)
 
 
 class HomeLock:
@@ -31,7 +33,10 @@ class HomeLock:
         self._pid = os.getpid()
         self._descriptor: int | None = None
         self._is_given_back = False
-        self._size_seen = -1
+        self.seen: Seen = UNSEEN
+        """Changes with each :meth:`tell_others` of another process: as of when the lock was last acquired."""
+        self.deadline_s = 0.0
+        """Until when to wait, of the monotonic clock, since the lock was last asked for."""
         self.was_contended = False
         """Whether another process had the lock when it was last acquired."""
         self.is_news = True
@@ -52,24 +57,21 @@ class HomeLock:
         forked = os.getpid() != self._pid
         if forked:
             self.drop_inherited()
-        wait_s = limits.LOCK_WAIT_S
-        if not self._mutex.acquire(blocking=False):
-            begun = time.monotonic()
-            if not self._mutex.acquire(timeout=wait_s):
-                raise LockHeld(self._timeout("a thread of this process"))
-            wait_s = max(0.0, wait_s - (time.monotonic() - begun))
-        self._is_given_back = False
-        self._take(wait_s)
+        deadline_s = time.monotonic() + limits.LOCK_WAIT_S
+        if not self._mutex.acquire(blocking=False) and not self._mutex.acquire(timeout=limits.LOCK_WAIT_S):
+            raise LockHeld(self._timeout("a thread of this process"))
+        self._is_given_back, self.deadline_s = False, deadline_s
+        self._take(deadline_s)
         return forked
 
     def give_back(self) -> None:
         """Let other processes write, but no thread of this one, until :meth:`release`."""
-        self._is_given_back = True
         try:
             if self._descriptor is not None:
                 self._disk.unlock(self._descriptor)
         except OSError:  # closing it gives it back too
             self.close()
+        self._is_given_back = True  # only now: whoever is interrupted above still gives it back in the end
 
     def release(self) -> None:
         """Give the lock back.  Only for whom :attr:`is_mine` holds; once more is harmless as long as it does."""
@@ -82,22 +84,27 @@ class HomeLock:
             self.close()
         self._mutex.release()  # last, so that whoever is interrupted above finds out and does it again
 
-    def tell_others(self) -> None:
-        """Before a name is made that other appenders must find: let them look for it.  Raises OSError.
+    def tell_others(self) -> bool:
+        """Let other appenders look for a name that they must find.  Raises OSError.
+
+        Returns whether nobody else has told anything since the lock was acquired, so that :attr:`seen` is this alone.
 
         They would otherwise have to ask for two names on every append that are hardly ever there, which costs more
         than the rest of what they look at.  The lock file grows by a byte instead, and its size is had with the links
         that are looked at anyway.  It is never synced: after a power cut nobody lives who remembers a size.
         """
         self.is_news = True
-        if self._descriptor is not None:
-            self._disk.grow(self._descriptor)
+        if self._descriptor is None:
+            return False
+        expected = self.seen[0] + 1
+        self._disk.grow(self._descriptor)
+        self._look(self._descriptor)
+        return self.seen[0] == expected
 
     def close(self) -> None:
         """Give the descriptor back; it is opened again when it is needed."""
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                self._disk.close(self._descriptor)
+            close_quietly(self._disk, self._descriptor)
             self._descriptor = None
 
     def drop_inherited(self) -> None:
@@ -106,31 +113,30 @@ class HomeLock:
         self._mutex = threading.RLock()
         self.close()
 
-    def _take(self, wait_s: float) -> None:
+    def _take(self, deadline_s: float) -> None:
         taken = False
         try:
             while not taken:
                 descriptor = self._descriptor if self._descriptor is not None else self._open()
                 self.was_contended = not self._disk.lock(descriptor, 0)
-                if self.was_contended and not self._disk.lock(descriptor, wait_s):
+                if self.was_contended and not self._disk.lock(descriptor, max(0.0, deadline_s - time.monotonic())):
                     raise LockHeld(self._timeout("another process"))
-                taken = self._is_in_place(descriptor)
+                taken = self._look(descriptor) > 0
+                if not taken:
+                    self.close()  # the home was removed, and the lock with it
         except OSError as error:
             raise AppendRefused(f"cannot lock {self._home.lock}: {error.strerror}; nothing was written") from error
         finally:
             if not taken:
                 self.close()  # so that a wait that was given up cannot take the lock later
 
-    def _is_in_place(self, descriptor: int) -> bool:
-        """Take in the lock file's size; False where the home was removed, and the lock with it."""
+    def _look(self, descriptor: int) -> int:
+        """Take in what others have told; returns the number of the lock file's names."""
         status = self._disk.status(descriptor)
-        if status.st_nlink == 0:
-            self.close()
-            return False
-        if status.st_size != self._size_seen:
-            self._size_seen = status.st_size
-            self.is_news = True
-        return True
+        seen = (status.st_size, status.st_mtime_ns)
+        if seen != self.seen:
+            self.seen, self.is_news = seen, True
+        return status.st_nlink
 
     def _open(self) -> int:
         self._home.create(self._disk)
@@ -138,7 +144,7 @@ class HomeLock:
             self._descriptor = descriptor = self._disk.open_lock(self._home.lock)
         except OSError as error:
             raise HomeError(f"cannot open {self._home.lock}: {error.strerror}; {remedy(error)}") from error
-        self._size_seen = -1  # another file's size says nothing about this one
+        self.seen = UNSEEN  # another file's size says nothing about this one
         return descriptor
 
     def _timeout(self, who: str) -> str:
@@ -146,30 +152,3 @@ class HomeLock:
             f"{who} has held {self._home.lock} for {limits.LOCK_WAIT_S:.0f} s: nothing was written; "
             "find it with fuser or lsof, or try again"
         )
-
-
-def wait_for_syncs(home: Home, disk: Disk) -> None:
-    """Wait until no sync of a newest segment goes on.  Whoever calls holds the home's lock, so that none begins.
-
-    Raises OSError; TimeoutError where one has not ended within ``LOCK_WAIT_S``.
-    """
-    for writer in home.writers():
-        for path in home.segments(writer)[-1:]:
-            _wait_for_syncs_of(path, disk)
-
-
-def _wait_for_syncs_of(path: Path, disk: Disk) -> None:
-    try:
-        descriptor = disk.open_to_lock(path)
-    except HomeError:  # no plain file: nobody writes there
-        return
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOENT):
-            return
-        raise
-    try:
-        if not disk.lock(descriptor, limits.LOCK_WAIT_S):
-            what = f"another process has not finished its sync of {path.name} within {limits.LOCK_WAIT_S:.0f} s"
-            raise TimeoutError(errno.ETIMEDOUT, what, str(path))
-    finally:
-        disk.close(descriptor)

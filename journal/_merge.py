@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from ._disk import Disk
 from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import new_id
-from ._line import NewEvent
-from ._lock import wait_for_syncs
+from ._line import NewEvent, stamps
 from ._reader import Position, Scan, read_bounds, scan_journal
 from ._segment import iter_lines
+from ._settled import settled, sync_named
 from ._validate import check_data, writes
 from ._verify import verify
 from ._writer import Appender
@@ -122,36 +123,36 @@ def _settled(source: Home, disk: Disk) -> Scan:
     then go on otherwise than what was merged.  So the newest segments are synced under the source's own lock.
     """
     theirs = scan_journal(source)
-    try:
-        descriptor = disk.open_to_lock(source.lock)
-    except OSError:  # a copy, or one that may only be read: nobody writes there
-        return theirs
-    try:
-        if not disk.lock(descriptor, limits.LOCK_WAIT_S):
-            raise MergeRefused(f"{source.lock} is held by another process: nothing was merged; try again")
-        wait_for_syncs(source, disk)
-        for writer in theirs.positions:
-            _sync_for_reading(disk, source, writer)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(settled(source, disk))
+        except TimeoutError as error:
+            raise MergeRefused(f"{error.strerror}: nothing was merged; try again") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EACCES, errno.EPERM):
+                raise
+            return theirs  # a copy, or one that may only be read: nobody writes there
+        for writer, position in theirs.positions.items():
+            _sync_for_reading(disk, source, writer, position.segment)
         again = scan_journal(source, theirs.positions, locked=True)
-    finally:
-        disk.close(descriptor)  # which gives the lock back
     if again.rewound:
         raise MergeRefused(f"{source.path} changed while it was read; nothing was merged: run it again")
     return theirs
 
 
-def _sync_for_reading(disk: Disk, source: Home, writer: str) -> None:
-    """Sync a writer's newest segment and the names on the way to it; a filesystem that syncs nothing is left alone."""
-    newest = source.segments(writer)[-1]
-    for path in (newest, newest.parent, source.journal, source.path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+def _sync_for_reading(disk: Disk, source: Home, writer: str, number: int) -> None:
+    """Sync a writer's segments from *number* on, and the names on the way; a filesystem that syncs nothing is left."""
+    segments = [path for path in source.segments(writer) if int(path.stem) >= number]
+    folders = (source.journal / writer, source.journal, source.path)
+    for sync in [
+        *(partial(sync_named, source, disk, path) for path in segments),
+        *(partial(_sync_folder, disk, path) for path in folders),
+    ]:
         try:
-            (disk.sync if path == newest else disk.sync_folder)(descriptor)
+            sync()
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
-        finally:
-            disk.close(descriptor)
 
 
 def _remove_staging_of_the_dead(home: Home) -> None:
@@ -222,7 +223,7 @@ def _seq_hashes(home: Home, writer: str, last_seq: int) -> Iterator[tuple[int, b
     """(seq, hash) of every valid line up to *last_seq*."""
     for chunk in scan_journal(home, writer=writer).chunks:
         for line in chunk.lines():
-            seq = int(line[line.index(b'"seq":') + 6 : line.index(b',"tick":')])
+            seq, _ = stamps(line)
             if seq > last_seq:
                 return
             yield seq, line[-67:-3]
@@ -323,11 +324,7 @@ def _sync_merged(home: Home, disk: Disk, theirs: Scan) -> None:
     """Sync what a merge that was killed may have put in place without: the end of a writer's files, and all names."""
     for writer in theirs.positions:
         for newest in home.segments(writer)[-1:]:
-            descriptor = disk.open_append(newest)
-            try:
-                disk.sync(descriptor)
-            finally:
-                disk.close(descriptor)
+            sync_named(home, disk, newest)
             _sync_folder(disk, newest.parent)
     _sync_folder(disk, home.journal)
 

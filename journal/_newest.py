@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _limits as limits
-from ._disk import Disk
+from ._disk import Disk, close_quietly
 from ._end import Tail, WriteFailed
 from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
-from ._lock import HomeLock
+from ._lock import UNSEEN, HomeLock, Seen
 from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
@@ -35,7 +35,7 @@ class _NotSynced(WriteFailed):
 
 
 class _Left(NamedTuple):
-    """A file that must not be continued, for a write or sync of it failed and no next segment could be opened.
+    """A file that must not be continued, for a write or sync of it failed and no next segment was begun at once.
 
     The kernel reports a failed sync once and then holds the pages for written, so that a later sync of the same
     file would succeed over bytes that are lost.
@@ -43,13 +43,11 @@ class _Left(NamedTuple):
 
     path: Path
     size_bytes: int | None
-    """Its size then; where it has grown since, another process, which could not know, has gone on in it."""
+    """Its size then."""
     last: Last | None
     reason: str
-    others_may_follow: bool = False
-    """Whether others could go on in it before the failure: the lock had been given back, or its size is not known.
-    Where they have, what they wrote may be acknowledged: then all whole lines are kept, the failed one too.  The next
-    file is mostly there then, empty."""
+    seen: Seen
+    """Since when others could go on in it, or name what stands there."""
 
 
 class NewestSegment:
@@ -150,11 +148,12 @@ class NewestSegment:
         """
         tail = self._tail
         if tail is not None and self._unfinished is not None:
-            self._left = _Left(tail.path, self._unfinished, tail.last(), "sync_failed", others_may_follow=True)
+            left = _Left(tail.path, self._unfinished, tail.last(), "sync_failed", UNSEEN)
+            self._left = left
+            self._make_name(tail.number + 1)
             with contextlib.suppress(OSError):
-                self._lock.tell_others()
-            with contextlib.suppress(OSError):
-                self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))
+                if self._lock.tell_others():
+                    self._left = left._replace(seen=self._lock.seen)
 
     def open_next(self, reason: str) -> None:
         """Leave the present segment at its last synced line and begin the next one there.
@@ -169,7 +168,7 @@ class NewestSegment:
             self._left = self._leaving(tail, reason)
         last = what_stands(tail.path, tail.last()) if reason == "sync_failed" else tail.last()
         self._create(tail.number + 1, last, [seal(tail.path, last.length_bytes)], reason)
-        self._close_quietly(tail.descriptor)
+        close_quietly(self._disk, tail.descriptor)
 
     def give_up(self, reason: str) -> None:
         """Never continue the present segment, the second in a row of which a write or sync failed.
@@ -185,7 +184,7 @@ class NewestSegment:
     def forget(self) -> None:
         """Give the descriptor back; the next :meth:`look` finds the end anew."""
         if self._tail is not None:
-            self._close_quietly(self._tail.descriptor)
+            close_quietly(self._disk, self._tail.descriptor)
         self._tail = self._unfinished = None
 
     def _read_on(self, tail: Tail, size: int) -> bool:
@@ -228,38 +227,39 @@ class NewestSegment:
         paths = self._home.segments(identity.writer)
         if not paths:
             self._create(1, None, [], "first")
-        elif self._left is not None and self._is_newest(self._left, paths):
+        elif self._left is not None and self._is_newest(self._left.path, paths):
             self._open_after(paths, self._left)
         elif not self._open_clean(paths[-1]):
             self._open_behind(paths)
         if self._disk.exists(str(self._home.merging)):
             self._raise_tick()
 
-    def _is_newest(self, left: _Left, paths: Sequence[Path]) -> bool:
-        if left.others_may_follow:
-            return left.path in paths[-2:] and not any(path.stat().st_size for path in paths if path > left.path)
-        return left.path == paths[-1] and left.path.stat().st_size == left.size_bytes
+    def _is_newest(self, path: Path, paths: Sequence[Path]) -> bool:
+        """Whether nothing was begun behind a segment: nothing stands there but the next one's name."""
+        return path in paths[-2:] and not any(other.stat().st_size for other in paths if other > path)
 
     def _open_after(self, paths: list[Path], left: _Left) -> None:
-        """Open the segment that could not be opened when the newest one was left, or that has only its name yet."""
-        if left.others_may_follow and left.path.stat().st_size != left.size_bytes:
+        """Open the segment that could not be opened when the newest one was left, or that has only its name yet.
+
+        Where somebody had the lock meanwhile who wrote there, or named what stands there, all whole lines are kept.
+        """
+        if self._lock.seen != left.seen or left.path.stat().st_size != left.size_bytes:
             return self._open_behind(paths, left.reason)
-        number, taken_over = int(paths[-1].stem) + 1, False
-        if (left.reason == "write_failed" or left.others_may_follow) and paths[-1].stat().st_size == 0:
-            number, taken_over = int(paths.pop().stem), True  # nothing of it was ever taken
+        taken = paths.pop() if paths[-1].stat().st_size == 0 else None  # nothing of it was ever taken
+        number = int(taken.stem) if taken else int(paths[-1].stem) + 1
         last = left.last
         if last is not None and left.reason == "sync_failed":
             last = what_stands(left.path, last)
-        self._create(number, last, seals_after(paths, last, number), left.reason, taken_over=taken_over)
+        self._create(number, last, seals_after(paths, last, number), left.reason, taken_over=taken is not None)
         return None
 
     def _open_behind(self, paths: list[Path], reason: str = "unclean_tail") -> None:
         """Open the next segment behind the last line that stands whole and fits."""
         last = find_last(self._home, self.writer.writer)
-        if last is not None:
+        if last is not None and reason != "sync_failed":
             descriptor = self._disk.open_append(paths[-1].with_name(last.file))
             reason = self._sync_before_sealing(descriptor, reason)
-            self._close_quietly(descriptor)
+            close_quietly(self._disk, descriptor)
         # An empty file is taken over: a full disk, asked again and again, must not leave one at each time.
         taken = paths.pop() if paths[-1].stat().st_size == 0 else None
         number = int(taken.stem) if taken else int(paths[-1].stem) + 1
@@ -273,13 +273,14 @@ class NewestSegment:
         end = read_end(path)
         if end is None:
             return False
-        self._sync_folder(path.parent)  # whoever made the segment may have died before its name was durable
+        if len(end.line) == end.size_bytes:  # no event yet: whoever began it may have died before its names were synced
+            self._sync_folder(path.parent, self._sync_names)
         tail = Tail(self._disk, self._disk.open_append(path), path, end.size_bytes, end.hash)
         self._tail = tail
         tail.take(end.line)
         if not self._disk.lock(tail.descriptor, limits.SYNC_WAIT_S):
-            self._close_quietly(tail.descriptor)  # so that the wait that was given up is over
-            tail.descriptor = self._disk.open_append(path)
+            waiting, tail.descriptor = tail.descriptor, self._disk.open_append(path)
+            close_quietly(self._disk, waiting)  # so that the wait that was given up is over
             self.open_next("sync_pending")
             return True
         self._disk.unlock(tail.descriptor)
@@ -289,12 +290,12 @@ class NewestSegment:
             return False
         return True
 
-    def _sync_folder(self, path: Path) -> None:
+    def _sync_folder(self, path: Path, sync: Callable[[int], None] | None = None) -> None:
         folder = self._disk.open_folder(path)
         try:
-            self._disk.sync_folder(folder)
+            (sync or self._disk.sync_folder)(folder)
         finally:
-            self._close_quietly(folder)
+            close_quietly(self._disk, folder)
 
     def _sync_before_sealing(self, descriptor: int, reason: str) -> str:
         """Sync a segment that is about to be left: its last lines may be a dead process's, which never synced them.
@@ -318,7 +319,11 @@ class NewestSegment:
         try:
             self._create_file(number, after, seals, reason, taken_over=taken_over)
         except _NotSynced as failed:
-            self._create_file(number + 1, after, [*seals, seal(failed.path, 0)], "sync_failed")
+            try:
+                self._create_file(number + 1, after, [*seals, seal(failed.path, 0)], "sync_failed")
+            except _NotSynced as again:
+                self._make_name(number + 2)
+                raise again from failed
         self._left = None
 
     def _create_file(
@@ -341,24 +346,46 @@ class NewestSegment:
             raise AppendRefused(f"the first line of {path} would be {len(line)} bytes long: nothing was written")
         folder = self._disk.open_folder(path.parent)
         try:
-            self._lock.tell_others()
+            self._tell_others(reason)
             descriptor = self._open_empty(path, taken_over=taken_over)
             fresh = Tail(self._disk, descriptor, path, 0, digest, seq, tick)
             try:
                 fresh.write(line)
                 fresh.sync()
-                self._sync_names(number, folder, path)
+                self._sync_names(folder)
             except BaseException as error:
+                if isinstance(error, OSError):
+                    error = WriteFailed("sync_failed", error, True)  # of a name
                 failed = error.reason if isinstance(error, WriteFailed) else reason
                 self._left = self._leaving(fresh, failed, last=after)
-                self._close_quietly(descriptor)
+                close_quietly(self._disk, descriptor)
                 if isinstance(error, WriteFailed) and error.reason == "sync_failed":
                     raise _NotSynced(path, error.error) from error
                 raise
         finally:
-            self._close_quietly(folder)
+            close_quietly(self._disk, folder)
         fresh.end = len(line)
         self._tail, self._unfinished = fresh, None
+
+    def _tell_others(self, reason: str) -> None:
+        """Before a segment is begun, let those who have the one below open look for it.
+
+        After a failed sync that may fail: the kernel tells them too, and it is newcomers who must find the name.
+        """
+        before = self._lock.seen
+        try:
+            self._lock.tell_others()
+        except OSError:
+            if reason != "sync_failed":
+                raise
+        if self._left is not None and self._left.seen == before:
+            self._left = self._left._replace(seen=self._lock.seen)
+
+    def _make_name(self, number: int) -> None:
+        """Make a segment's file, empty, so that nobody who comes new goes on in the one below."""
+        with contextlib.suppress(OSError):
+            path = self._home.journal / self.writer.writer / f"{number:08d}.jsonl"
+            close_quietly(self._disk, self._disk.create_exclusive(path))
 
     def _open_empty(self, path: Path, *, taken_over: bool) -> int:
         """Make a segment's file.  An empty one that is there was made by a sync that failed without the lock."""
@@ -370,28 +397,24 @@ class NewestSegment:
                     raise
         return self._disk.open_append(path)
 
-    def _sync_names(self, number: int, folder: int, path: Path) -> None:
-        try:
-            self._disk.sync_folder(folder)
-            if number == 1:
-                # A dead process may have made the writer's folder and writer.json without syncing their names.
-                self._sync_folder(self._home.journal)
-                self._sync_folder(self._home.path)
-        except OSError as error:
-            raise _NotSynced(path, error) from error
+    def _sync_names(self, folder: int) -> None:
+        """Bring the names in the writer's folder to stable storage, and those on the way to it.
+
+        Whoever made one of them may have died before.  Done before the first event is written in a segment, so that
+        nobody who finds one there need do it.
+        """
+        self._disk.sync_folder(folder)
+        self._sync_folder(self._home.journal)
+        self._sync_folder(self._home.path)
+        self._disk.sync_name(self._home.path)
 
     def _leaving(self, tail: Tail, reason: str, last: Last | None = None) -> _Left:
         try:
             size = self._disk.status(tail.descriptor).st_size
         except OSError:
             size = None
-        return _Left(tail.path, size, last if tail.end == 0 else tail.last(), reason, others_may_follow=size is None)
+        return _Left(tail.path, size, last if tail.end == 0 else tail.last(), reason, self._lock.seen)
 
     def _raise_tick(self) -> None:
         self.tail.tick = max(self.tail.tick, highest_tick(self._home))
         self.above_merged = True
-
-    def _close_quietly(self, descriptor: int) -> None:
-        """Close a file whose content is synced, or given up: nothing that closing tells matters any more."""
-        with contextlib.suppress(OSError):
-            self._disk.close(descriptor)

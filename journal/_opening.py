@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
+from ._errors import HomeError
 from ._home import Home, WriterIdentity
 from ._identity import new_id
 from ._line import ZERO_HASH, NewEvent, stamps
@@ -71,7 +70,11 @@ def seals_after(paths: Sequence[Path], last: Last | None, number: int) -> list[d
     it was sealed when that file was begun; where its first line is damaged now, they must not be sealed again at 0.
     """
     by_number = {int(path.stem): path for path in paths}
-    seals = [seal(path, last.length_bytes) for path in paths if last is not None and path.name == last.file]
+    seals: list[dict[str, Any]] = []
+    for path in paths:
+        if last is not None and path.name == last.file:
+            seals += _seals_of_lone_head(path, last)
+            seals.append(seal(path, last.length_bytes))
     first = int(last.file[:8]) + 1 if last is not None else 1
     for lower in range(max(first, number - EMPTY_SEALS_MAX), number):
         if lower in by_number:
@@ -79,6 +82,14 @@ def seals_after(paths: Sequence[Path], last: Last | None, number: int) -> list[d
         else:  # made, never synced, and lost with the power
             seals.append({"file": f"{lower:08d}.jsonl", "length_bytes": 0, "residue_bytes": 0})
     return seals
+
+
+def _seals_of_lone_head(path: Path, last: Last) -> list[dict[str, Any]]:
+    """What a segment seals that holds nothing else: its one line may not be durable, and what it says must be."""
+    head = read_head(path)
+    if head is None or last.seq != head.event.get("seq"):
+        return []
+    return [sealed for sealed in head.event["data"]["seals"] if sealed["file"] in head.seals]
 
 
 def find_last(home: Home, writer: str) -> Last | None:
@@ -116,6 +127,9 @@ def _last_tick(home: Home, writer: str) -> int:
     paths = home.segments(writer)
     end = read_end(paths[-1]) if paths else None
     if end is not None:
-        return int(orjson.loads(end.line)["tick"])
+        try:
+            return stamps(end.line)[1]
+        except ValueError:
+            raise HomeError(f"the last line of {paths[-1]} is no event: run keledger verify") from None
     last = find_last(home, writer)
     return last.tick if last is not None else 0

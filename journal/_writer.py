@@ -22,8 +22,9 @@ from ._end import WriteFailed
 from ._errors import AppendRefused, AppendUnknown, HomeError, KeledgerError, LockHeld
 from ._home import Home, WriterIdentity, remedy
 from ._line import NewEvent, encode_line
-from ._lock import HomeLock, wait_for_syncs
+from ._lock import HomeLock
 from ._newest import NewestSegment
+from ._settled import wait_for_syncs
 from ._time import format_time, now_us
 
 
@@ -117,20 +118,27 @@ class Appender:
             raise
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the home's lock while no sync goes on.  After an exception the end of the journal is looked up anew."""
+    def locked(self, *, beside_syncs: bool = False) -> Iterator[None]:
+        """Hold the home's lock; unless *beside_syncs*, also wait until no sync goes on.
+
+        After an exception the end of the journal is looked up anew.
+        """
         try:
             with self._locked:
-                try:
-                    wait_for_syncs(self.home, self.disk)
-                except OSError as error:
-                    raise self._refused(error) from error
+                if not beside_syncs:
+                    self._wait_for_syncs()
                 yield
         except KeledgerError:
             raise
         except BaseException:
             self._locked.end(failed=True)
             raise
+
+    def _wait_for_syncs(self) -> None:
+        try:
+            wait_for_syncs(self.home, self.disk, self._lock.deadline_s)
+        except OSError as error:
+            raise self._refused(error) from error
 
     def writer(self) -> WriterIdentity:
         """The home's own writer, made on its first event.  Called under the lock."""
@@ -196,7 +204,7 @@ class Appender:
         """Append the next batch.  A refusal is none any more where an earlier batch is durable."""
         try:
             return self._append_batch(events, give_back)
-        except AppendRefused as error:
+        except (AppendRefused, HomeError) as error:
             if not done:
                 raise
             raise AppendUnknown(

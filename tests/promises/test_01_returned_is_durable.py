@@ -177,7 +177,8 @@ def test_each_line_is_synced_before_it_is_acknowledged(home: Home) -> None:
         written = max(index for index in disk.steps("write") if index < end)
         path = disk.path_at(written)
         assert any(written < index < end for index in disk.steps("sync", path))
-        assert all(index < end for index in disk.steps("sync_folder", path.parent)[:1])
+        made = disk.steps("create_exclusive", path)[-1]
+        assert any(made < index < end for index in disk.steps("sync_folder", path.parent))
 
 
 def test_prices_are_synced_before_an_event_names_them(home: Home) -> None:

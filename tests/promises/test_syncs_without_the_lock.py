@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, AppendUnknown, Home, HomeError, verify
+from keledger.journal import AppendRefused, AppendUnknown, Home, HomeError, MergeRefused, verify
 from keledger.journal import _limits as limits
 from keledger.journal._anchor import anchor
 from keledger.journal._merge import merge
@@ -207,7 +207,7 @@ def merge_from(home: Home) -> None:
 WAITING: dict[str, tuple[Callable[[Home], object], type[Exception], str]] = {
     "holding the lock": (hold, AppendRefused, "nothing was written"),
     "anchoring": (anchor, HomeError, "nothing was anchored"),
-    "being merged": (merge_from, HomeError, "merge again"),
+    "being merged": (merge_from, MergeRefused, "try again"),
 }
 
 

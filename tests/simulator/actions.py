@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from keledger.journal import (
+    Anchor,
     AppendUnknown,
-    Home,
     JournalDamaged,
     KeledgerError,
     Merged,
     MergeRefused,
     NewEvent,
+    NotFound,
+    anchor,
     scan_journal,
 )
 from keledger.journal._identity import id_of_key, new_id
 
-from .checks import lines_of
 from .kernel import Kernel
 from .machines import REFUSALS, Machine, Machines, Worker, told
 from .model import Model
@@ -47,8 +47,8 @@ class Actions:
         self.forked = False
         """Whether copies of one writer may have gone two ways, so that a merge may refuse.
 
-        So it is when a home was set back to a backup, when a backup was merged that had been made between a write and
-        its sync (the home itself may lose that line), and in one more case: see :func:`_two_first_lines`.
+        So it is when a home was set back to a backup, and when a backup was merged that had been made between a write
+        and its sync (the home itself may lose that line).
         """
 
     def note(self, machine: Machine, worker: Worker) -> None:
@@ -136,6 +136,14 @@ class Actions:
         else:
             self.merge_from(machine, worker, other.home.path, other.acknowledged.ids, other.blemished)
 
+    def anchor(self, machine: Machine, worker: Worker) -> None:
+        """Take an anchor, which must hold from now on [7]."""
+        done = self.machines.let(worker, lambda: told(lambda: anchor(machine.home)))
+        if isinstance(done, Anchor):
+            machine.anchors.append(done)
+        elif done is not None and not isinstance(done, NotFound):
+            self._hold_error(done)
+
     def merge_from(
         self, machine: Machine, worker: Worker, folder: Path, acknowledged: set[str], blemished: bool
     ) -> None:
@@ -157,7 +165,6 @@ class Actions:
             self._acknowledge(machine, wanted)
         elif isinstance(done, MergeRefused):
             with self.machines.observing(machine):
-                self.forked = self.forked or _two_first_lines(str(done))
                 passing = "changed while" in str(done) or "try again" in str(done)
                 known = passing or self.forked or _ends_torn(machine, str(done))
             if not known:
@@ -207,20 +214,3 @@ def _ends_torn(machine: Machine, refusal: str) -> bool:
     """
     torn = [finding.path for finding in scan_journal(machine.home).findings if finding.kind == "tail_torn"]
     return any(refusal.startswith(path) for path in torn)
-
-
-def _two_first_lines(refusal: str) -> bool:
-    """Whether a merge was refused for the first line of a segment that stands in one of the two copies.
-
-    Somebody merged a home just when the process that appended there had failed to sync its last lines, or a segment's
-    first, and had not yet begun the next segment: that one then sealed off what was merged, none of it acknowledged.
-    """
-    found = re.match(r"writer (\w+) went two ways: seq (\d+) differs between (\S+) and (\S+);", refusal)
-    if found is None:
-        return False
-    lines = [
-        line
-        for folder in (found[3], found[4])
-        for line in lines_of(scan_journal(Home.at(Path(folder).parent.parent), writer=found[1]))
-    ]
-    return any(line.seq == int(found[2]) and line.type == "segment.opened" for line in lines)

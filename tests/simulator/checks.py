@@ -26,6 +26,9 @@ from .model import Model
 from .processes import Violation
 from .storage import FileNode, FolderNode, Storage
 
+ANCHORS_HELD = 5
+"""Of a home, the newest ones: one names every line that stood before it."""
+
 
 class Line(NamedTuple):
     """One event as it was read."""
@@ -108,7 +111,7 @@ class Checks:
         into the home was cut off, writers and lines may be missing that those merged so far name.  And lines that were
         not acknowledged may be gone: see :func:`_lost_unacknowledged`.
         """
-        for finding in verify(machine.home).findings:
+        for finding in verify(machine.home, anchors=machine.anchors[-ANCHORS_HELD:]).findings:
             if not finding.damage:
                 continue
             if finding.kind == "tail_torn":

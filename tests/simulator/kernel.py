@@ -90,7 +90,7 @@ class Kernel(Processes):
         if there is None:
             there = FileNode()
             if flags & os.O_CREAT:
-                folder, last = self._storage.folder_of(name)
+                folder, last = (disk or self._storage).folder_of(name)
                 folder.change(Change(last, there))
             elif flags & (os.O_WRONLY | os.O_RDWR):
                 os.close(descriptor)
@@ -110,6 +110,15 @@ class Kernel(Processes):
         self.turns.wake()
         if fault is not None:
             raise failing(fault.code, descriptor)
+
+    def dup(self, descriptor: int) -> int:
+        """dup(2)."""
+        self._enter("dup", descriptor)
+        copy = os.dup(descriptor)
+        self._open[copy] = self._open[descriptor]
+        assert self.current is not None
+        self.current.descriptors.add(copy)
+        return copy
 
     def write(self, descriptor: int, data: bytes) -> int:
         """write(2): all, less (the disk is full, a signal), or nothing; a killed process may leave a part."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from keledger.journal import AppendRefused, Home, HomeError, KeledgerError, Ledger, NewEvent
+from keledger.journal import Anchor, AppendRefused, Home, HomeError, KeledgerError, Ledger, NewEvent
 from keledger.journal._writer import Appended
 
 from .kernel import Kernel
@@ -60,6 +60,8 @@ class Machine:
     """Whether a merge into this home is under way: another would take its drafts for those of a dead process."""
     merge_cut_off: bool = False
     """Whether a merge into this home did not come to its end: what it brought may name what is not here yet."""
+    anchors: list[Anchor] = field(default_factory=list)
+    """Taken of this home; each holds as long as it is not set back."""
     appends: int = 0
     """Appends that returned: a check that counts none in between knows that nothing was appended."""
 
@@ -134,6 +136,7 @@ class Machines:
         shutil.copytree(backup.folder, machine.home.path)
         machine.home.path.chmod(0o700)
         machine.computer.storage.take_as_durable()
+        machine.anchors.clear()
         machine.acknowledged, machine.merge_cut_off = backup.acknowledged.copy(), backup.merge_cut_off
         machine.acknowledged.calls_kept = {path.stem for path in machine.spool.glob("*.json")}
 

@@ -6,6 +6,7 @@ import _thread
 import io
 import socket
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
@@ -22,10 +23,13 @@ from keledger.journal import (
     _identity,
     _ledger,
     _library,
+    _lock,
     _merge,
+    _settled,
     _spool,
     _tail,
     _time,
+    _writer,
 )
 from keledger.journal import _limits as limits
 from keledger.journal.prices import _shipped
@@ -39,7 +43,7 @@ _BEGINNING_NS = 1_795_000_000 * 10**9
 _LOCK_WAIT_S = 1e-6
 """Of real time, as little as there is: the wait is over before it is looked at (:class:`_NoThreads`)."""
 
-_OPERATING_SYSTEM = (_attributes, _disk, _home, _identity, _ledger, _library, _merge, _spool)
+_OPERATING_SYSTEM = (_attributes, _disk, _home, _identity, _ledger, _library, _merge, _settled, _spool)
 """The modules of the write side that use ``os``; each of them must come through the kernel."""
 
 
@@ -56,6 +60,11 @@ class Clock:
         return self.now_ns
 
     monotonic_ns = time_ns
+
+    @staticmethod
+    def monotonic() -> float:
+        """Waiting takes no time."""
+        return 0.0
 
 
 class _NoThreads:
@@ -99,7 +108,9 @@ def simulated(
         patch.setattr(_disk, "fcntl", FileControl(kernel))
         patch.setattr(_disk, "_thread", _NoThreads)
         patch.setattr(_merge, "shutil", kernel)
-        for module in (_time, _identity, _library):
+        # Of killed processes: a real fork would close the numbers that they had, which are others' by then.
+        patch.setattr(_writer, "_appenders", weakref.WeakSet())
+        for module in (_time, _identity, _library, _lock, _settled):
             patch.setattr(module, "time", clock)
         patch.setattr(_tail, "datetime", Datetime)
         patch.setattr(_shipped, "_FOLDER", book)

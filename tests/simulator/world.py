@@ -177,10 +177,11 @@ class World:
                 actions.call,
                 actions.void,
                 actions.merge,
+                actions.anchor,
                 actions.contradict,
                 actions.bring_in,
             ],
-            [20, 12, 12, 8, 2, 5, 1, 1],
+            [20, 12, 12, 8, 2, 5, 2, 1, 1],
         )[0]
         self.kernel.trace.append(("--", worker.process.name, chosen.__name__))
         chosen(machine, worker)
