@@ -121,8 +121,8 @@ EDITS = (
     Edit(
         "the refusal of a link in the lock's place",
         "journal/_disk.py",
-        "flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
-        "flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK",
+        "flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK",
+        "flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK",
         PROMISE_6_PLACES,
     ),
     Edit(
@@ -217,6 +217,20 @@ EDITS = (
         PROMISE_6_NAMES,
     ),
     Edit(
+        "the next segment where nobody can be told of it after a failed sync",
+        "journal/_newest.py",
+        '            if reason != "sync_failed":\n',
+        "            if reason:\n",
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the sync of names by whoever finds a segment without an event",
+        "journal/_newest.py",
+        "            self._sync_folder(path.parent, self._sync_names)\n",
+        "            pass\n",
+        PROMISE_1,
+    ),
+    Edit(
         "the look for names now and then",
         "journal/_newest.py",
         " and 0 <= now - self._looked_us < limits.LOOKED_US_MAX:\n",
@@ -303,8 +317,8 @@ EDITS = (
     Edit(
         "the chain check",
         "journal/_line.py",
-        "digest.hex().encode():\n        return digest\n    return None\n",
-        "digest.hex().encode():\n        pass\n    return digest\n",
+        "    return digest if line.endswith(",
+        "    return digest if True or line.endswith(",
         PROMISE_7,
     ),
     Edit(
@@ -345,8 +359,8 @@ EDITS = (
     Edit(
         "the dropping of a lock that was inherited by a fork",
         "journal/_lock.py",
-        "        if os.getpid() == self._pid:\n",
-        "        if self._pid:\n",
+        "            if os.getpid() != self._pid:\n",
+        "            if not self._pid:\n",
         PROMISE_6_LOCK,
     ),
     Edit(
