@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ._adoption import adopted_book
-from ._disk import Disk, write_new
+from ._disk import Disk, sync_folder, write_new
 from ._errors import HomeError
 from ._home import Home, remedy
 from ._identity import input_sha256, new_id
@@ -77,11 +77,7 @@ def keep_price_file(home: Home, disk: Disk, sha256: str, content: bytes) -> None
 
 def sync_prices(home: Home, disk: Disk) -> None:
     """Sync the names in ``prices/`` before an event names them: who made a file may have died before it was durable."""
-    folder = disk.open_folder(home.prices)
-    try:
-        disk.sync_folder(folder)
-    finally:
-        disk.close(folder)
+    sync_folder(disk, home.prices)
 
 
 def _adopted_event(manifest: BookManifest, actor: str) -> NewEvent:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ._disk import Disk, write_new
-from ._errors import HomeError, UsageError
+from ._errors import HomeError
 from ._home import Home
 from ._plain_file import read_plain_file
 
@@ -43,17 +43,6 @@ def os_user() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return f"uid-{os.geteuid()}"
-
-
-def parse_tags(text: str) -> dict[str, str]:
-    """``k=v,k=v`` as a dict.  Raises UsageError for a part without ``=``."""
-    tags = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UsageError(f"{part!r} is no tag: write key=value, several separated by commas")
-        tags[key.strip()] = value.strip()
-    return tags
 
 
 def from_environment(environment: Mapping[str, object]) -> dict[str, Any]:

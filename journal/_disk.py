@@ -1,7 +1,6 @@
-"""Every system call of the write path, in one place, so that faults can be put here.
+"""Every system call that changes ``journal/`` or ``prices/``, in one place, so that faults can be put here.
 
-:class:`Disk` is what production uses.  A test passes a subclass whose calls fail, tear or forget; nothing else
-of the write path touches the operating system.
+:class:`Disk` is what production uses.  A test passes a subclass whose calls fail, tear or forget.
 """
 
 from __future__ import annotations
@@ -62,13 +61,16 @@ class Disk:
         return True
 
     def sync_name(self, path: Path) -> None:
-        """Sync the entry that names a folder, where its parent may be read at all."""
+        """Sync the entry that names a folder, where its parent may be read, and is on a filesystem that syncs."""
         try:
             above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except PermissionError:
             return
         try:
             os.fsync(above)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+                raise
         finally:
             os.close(above)
 
@@ -88,7 +90,7 @@ class Disk:
         return _regular(os.open(path, flags, FILE_MODE), path)
 
     def open_to_lock(self, path: Path) -> int:
-        """Open the lock file for a reader, which may not be allowed to write to it."""
+        """Open a file to lock it, or to see it locked, as one who may not be allowed to write to it."""
         return _regular(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), path)
 
     def lock(self, descriptor: int, wait_s: float) -> bool:
@@ -223,6 +225,15 @@ def _regular(descriptor: int, path: Path) -> int:
         os.close(descriptor)
         raise HomeError(f"{path} belongs to user id {found.st_uid}, not to you: use a home of your own (KELEDGER_HOME)")
     return descriptor
+
+
+def sync_folder(disk: Disk, path: Path) -> None:
+    """Bring the names in a folder to stable storage.  Raises OSError."""
+    folder = disk.open_folder(path)
+    try:
+        disk.sync_folder(folder)
+    finally:
+        close_quietly(disk, folder)
 
 
 def close_quietly(disk: Disk, descriptor: int) -> None:

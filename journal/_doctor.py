@@ -25,7 +25,7 @@ def diagnose(home: Home, *, unread: Mapping[str, int] = _NOTHING_UNREAD) -> tupl
     """
     checks = list(_made("versions", check_versions))
     checks += _made("home", lambda: check_home(home))
-    usable = checks[-1].state != "problem" or checks[-1].name != "home"
+    usable = checks[-1].state != "problem"
     there = usable and home.path.is_dir()
     checks += _made("filesystem", lambda: check_filesystem(home))
     checks += _made("space", lambda: check_space(home))

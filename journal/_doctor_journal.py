@@ -16,6 +16,7 @@ from ._check import Check, note, ok, problem
 from ._disk import Disk
 from ._errors import HomeError
 from ._home import Home, own_writers, read_writer
+from ._reader import release_key
 from ._segment import read_head
 from ._time import format_time, now_us
 from ._validate import writes
@@ -34,7 +35,7 @@ _EVENT = re.compile(
 )
 
 
-def is_plain(path: Path) -> bool:
+def is_plain_file(path: Path) -> bool:
     """Whether there is a plain file: what else might stand there could keep whoever opens it waiting."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
@@ -47,7 +48,7 @@ def check_writer(home: Home) -> Iterator[Check]:
     path = home.path / "writer.json"
     if not os.path.lexists(path):
         yield _no_writer(home, path)
-    elif not is_plain(path):
+    elif not is_plain_file(path):
         yield problem("writer", f"{path} is not a plain file", "move it away to begin a new writer")
     else:
         yield from _named_writers(home, own_writers(home))
@@ -112,7 +113,7 @@ class Recent(NamedTuple):
 
 def look_at_ends(home: Home) -> Recent:
     """Look at the last ``RECENT_BYTES`` of every writer; hashes are not checked."""
-    own = own_writers(home) if is_plain(home.path / "writer.json") else ()
+    own = own_writers(home) if is_plain_file(home.path / "writer.json") else ()
     newest, unread = "", Counter[str]()
     for writer in home.writers():
         for path in home.segments(writer)[-1:]:
@@ -155,13 +156,13 @@ def _reader_wanted(home: Home) -> str | None:
     import keledger
 
     wanted = [
-        str(head.event["data"].get("reader_min"))
+        str(head.event["data"].get("reader_min", ""))
         for writer in home.writers()
         for path in home.segments(writer)
         if (head := read_head(path)) is not None
     ]
-    highest = max(wanted, key=version_key, default="")
-    return highest if version_key(highest) > version_key(keledger.__version__) else None
+    highest = max(filter(None, wanted), key=release_key, default="")
+    return highest if highest and release_key(highest) > release_key(keledger.__version__) else None
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -180,10 +181,10 @@ def check_prices(home: Home) -> Iterator[Check]:
     """Whether the adopted price book is there and whole, and how old its prices are."""
     shipped = shipped_manifest()
     cache = home.path / "guard" / "adopted.json"
-    if os.path.lexists(cache) and not is_plain(cache):
+    if os.path.lexists(cache) and not is_plain_file(cache):
         yield problem("prices", f"{cache} is not a plain file", "move it away, it is a cache")
         return
-    adopted = adopted_book(home, _NoChange()) if is_plain(home.path / "writer.json") else None
+    adopted = adopted_book(home, _NoChange()) if is_plain_file(home.path / "writer.json") else None
     if adopted is None:
         yield ok("prices", f"no price book is adopted yet; the first event adopts the list of {shipped.list_date}")
         return
@@ -207,7 +208,7 @@ def check_prices(home: Home) -> Iterator[Check]:
 def _read_price_file(home: Home, store: PriceStore, sha256: str) -> None:
     """Read one file, its hash checked.  Raises KeledgerError that says what to do."""
     path = home.prices / sha256
-    if os.path.lexists(path) and not is_plain(path):
+    if os.path.lexists(path) and not is_plain_file(path):
         raise HomeError(f"{path} is not a plain file: restore it from a backup")
     store.read(sha256)
 

@@ -1,10 +1,10 @@
 """The home's lock, among threads, processes and forks; and the syncs that go on without it.
 
 An appender that had to wait for the lock gives it back between its write and its sync: the kernel makes the syncs of
-several processes one (measured with eight: 2.4 to 3.2 times the events of one process, where syncing under the lock
-has 0.7 to 1.0).  Until its sync has ended it shares a flock on the segment itself, which whoever opens that segment
-takes alone for a moment, under the lock.  So nobody goes on in a file of which a failed sync is known to another
-process only: the kernel tells that to the descriptors that were open then.
+several processes one (measured with eight on two cores: 1.4 times the events of one process, where syncing under the
+lock has 0.7 to 1.0).  Until its sync has ended it shares a flock on the segment itself, which whoever opens that
+segment takes alone for a moment, under the lock.  So nobody goes on in a file of which a failed sync is known to
+another process only: the kernel tells that to the descriptors that were open then.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import orjson
 
 from . import _limits as limits
 from ._adopting import keep_price_file, sync_prices
-from ._disk import Disk
+from ._disk import Disk, sync_folder
 from ._errors import HomeError, JournalDamaged, KeledgerError, UsageError
 from ._home import Home, remedy
 from ._identity import new_id
@@ -146,7 +146,7 @@ def _sync_for_reading(disk: Disk, source: Home, writer: str, number: int) -> Non
     folders = (source.journal / writer, source.journal, source.path)
     for sync in [
         *(partial(sync_named, source, disk, path) for path in segments),
-        *(partial(_sync_folder, disk, path) for path in folders),
+        *(partial(sync_folder, disk, path) for path in folders),
     ]:
         try:
             sync()
@@ -325,16 +325,8 @@ def _sync_merged(home: Home, disk: Disk, theirs: Scan) -> None:
     for writer in theirs.positions:
         for newest in home.segments(writer)[-1:]:
             sync_named(home, disk, newest)
-            _sync_folder(disk, newest.parent)
-    _sync_folder(disk, home.journal)
-
-
-def _sync_folder(disk: Disk, path: Path) -> None:
-    folder = disk.open_folder(path)
-    try:
-        disk.sync_folder(folder)
-    finally:
-        disk.close(folder)
+            sync_folder(disk, newest.parent)
+    sync_folder(disk, home.journal)
 
 
 def _already_here(piece: _Piece) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import _limits as limits
-from ._disk import Disk, close_quietly
+from ._disk import Disk, close_quietly, sync_folder
 from ._end import Tail, WriteFailed
 from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
@@ -22,6 +22,9 @@ from ._lock import UNSEEN, HomeLock, Seen
 from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
+
+NAMES_ABOVE = 2
+"""Folders above a home that are made with it where they are missing: ``.local`` and ``share``."""
 
 _ADOPTED = b'"type":"prices.adopted"'
 
@@ -274,7 +277,11 @@ class NewestSegment:
         if end is None:
             return False
         if len(end.line) == end.size_bytes:  # no event yet: whoever began it may have died before its names were synced
-            self._sync_folder(path.parent, self._sync_names)
+            folder = self._disk.open_folder(path.parent)
+            try:
+                self._sync_names(folder)
+            finally:
+                close_quietly(self._disk, folder)
         tail = Tail(self._disk, self._disk.open_append(path), path, end.size_bytes, end.hash)
         self._tail = tail
         tail.take(end.line)
@@ -289,13 +296,6 @@ class NewestSegment:
             self.forget()
             return False
         return True
-
-    def _sync_folder(self, path: Path, sync: Callable[[int], None] | None = None) -> None:
-        folder = self._disk.open_folder(path)
-        try:
-            (sync or self._disk.sync_folder)(folder)
-        finally:
-            close_quietly(self._disk, folder)
 
     def _sync_before_sealing(self, descriptor: int, reason: str) -> str:
         """Sync a segment that is about to be left: its last lines may be a dead process's, which never synced them.
@@ -404,9 +404,10 @@ class NewestSegment:
         nobody who finds one there need do it.
         """
         self._disk.sync_folder(folder)
-        self._sync_folder(self._home.journal)
-        self._sync_folder(self._home.path)
-        self._disk.sync_name(self._home.path)
+        sync_folder(self._disk, self._home.journal)
+        sync_folder(self._disk, self._home.path)
+        for path in (self._home.path, *self._home.path.parents[:NAMES_ABOVE]):
+            self._disk.sync_name(path)
 
     def _leaving(self, tail: Tail, reason: str, last: Last | None = None) -> _Left:
         try:

@@ -1,7 +1,7 @@
 """Reading the journal: the valid byte ranges of every writer, from a position on, and what was wrong.
 
-Nothing here writes, waits for appenders, or trusts a clock.  Readers get byte ranges whose hashes were all
-checked; what they make of the bytes is theirs.
+Nothing here writes or trusts a clock, and only to judge a bad tail does it wait for appenders (:mod:`._bad_tail`).
+Readers get byte ranges whose hashes were all checked; what they make of the bytes is theirs.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ class _WriterScan:
         """Tell of segments that ask for a later release than this one: it may misread what they hold."""
         for number, head in heads.items():
             needed = "" if head is None else str(head.event["data"].get("reader_min", ""))
-            if needed and _release(needed) > _release(keledger.__version__):
+            if needed and release_key(needed) > release_key(keledger.__version__):
                 self._note(
                     "reader_outdated",
                     paths[number],
@@ -376,7 +376,7 @@ def read_bounds(
     return heads, seals
 
 
-def _release(text: str) -> tuple[float, ...]:
+def release_key(text: str) -> tuple[float, ...]:
     """A release's number, to be compared; later than any where it is none that this release can read."""
     found = _RELEASE.match(text)
     if found is None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ._disk import Disk, write_new
+from ._disk import Disk, sync_folder, write_new
 from ._home import Home
 from ._plain_file import read_plain_file
 
@@ -59,11 +59,7 @@ class Spool:
             if not folder.exists():
                 self._disk.make_folder(folder)
         for folder in self.folder.parents[:3]:  # where <key>, spool and keledger stand
-            descriptor = self._disk.open_folder(folder)
-            try:
-                self._disk.sync_folder(descriptor)
-            finally:
-                self._disk.close(descriptor)
+            sync_folder(self._disk, folder)
 
     def is_waiting(self) -> bool:
         """Whether anything may be waiting.  It is asked on every append."""

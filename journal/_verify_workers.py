@@ -116,9 +116,11 @@ class _Pool:
             if task is not None and "check" in message:
                 check = self._done[task.path] = _unpacked(task, message["check"], blob)
                 self._on_bytes(task.path, check.scan.end)
+            if not self._waiting:
+                return self._let_go(worker, selector)
             try:
-                worker.give(self._waiting.popleft() if self._waiting else None, self._depth)
-            except (_WorkerGone, OSError):
+                worker.give(self._waiting.popleft(), self._depth)
+            except OSError:
                 return self._let_go(worker, selector)
         return None
 
@@ -156,10 +158,8 @@ class _Worker:
         """What the worker writes."""
         return self._process.stdout
 
-    def give(self, task: Task | None, depth: Depth) -> None:
-        """Hand over the next task.  Raises OSError where the worker is gone, _WorkerGone where there is none left."""
-        if task is None:
-            raise _WorkerGone
+    def give(self, task: Task, depth: Depth) -> None:
+        """Hand over the next task.  Raises OSError where the worker is gone."""
         self.task = task
         assert self._process.stdin is not None
         request = {"path": str(task.path), "previous": task.previous.hex(), "length": task.length, "depth": depth}

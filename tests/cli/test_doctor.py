@@ -15,8 +15,8 @@ from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 from keledger.projections import _state as state_module
 from keledger.projections import check_projections, projection_state, rebuild
+from tests.journal.doctor.test_broken_homes import BROKEN
 from tests.journal.support import USAGE, calls, tree_bytes
-from tests.journal.test_doctor import BROKEN
 from tests.projections.support import append, call
 
 from .support import forge, keledger, keledger_process, keledger_terminal, truth

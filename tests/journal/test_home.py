@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from keledger.journal import Home, HomeError, Ledger, verify
+from keledger.journal._disk import Disk, write_new
+from keledger.journal._writer import Appender
 
-from .support import call, calls, newest_segment, tree_bytes
+from .support import call, calls, newest_segment, note, tree_bytes
+from .tampering import append_body
 
 
 def test_an_empty_folder_that_somebody_made_becomes_private(home: Home) -> None:
@@ -54,6 +57,23 @@ def test_somebody_elses_home_is_refused(home: Home) -> None:
     os.chown(home.path, 65534, 65534)
     with pytest.raises(HomeError, match="belongs to user id 65534"):
         Ledger.open(home.path)
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_draft(home: Home) -> None:
+    home.path.mkdir(mode=0o700)
+    (home.path / "name").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_new(Disk(), home.path / "name", b"content")
+    assert [path.name for path in home.path.iterdir()] == ["name"]
+
+
+def test_a_last_line_that_is_no_event_is_told_by_whoever_begins(home: Home) -> None:
+    """Its writer is not gone on with, but its ticks are to be passed."""
+    Appender(home).append([note("first")])
+    append_body(newest_segment(home), b'{"seq":3,"tick":"x"')
+    (home.path / "writer.json").unlink()
+    with pytest.raises(HomeError, match=r"the last line of .* is no event: run keledger verify"):
+        Appender(home).append([note("second")])
 
 
 def test_a_torn_tail_is_read_without_the_lock(home: Home) -> None:

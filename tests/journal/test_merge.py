@@ -18,6 +18,7 @@ from keledger.journal._merge import merge
 from keledger.journal._writer import Appender
 
 from .support import call, calls, events, newest_segment, note, tree_bytes
+from .tampering import append_body, next_body
 
 
 @pytest.fixture
@@ -245,6 +246,17 @@ def test_a_contradiction_shows_behind_damage(ledger: Ledger, home: Home, other: 
     mine.write_bytes(b"".join(lines))
     with pytest.raises(MergeRefused, match="went two ways"):
         ledger.merge(other.path)
+
+
+def test_a_line_with_white_space_is_merged_once(ledger: Ledger, home: Home, other: Home) -> None:
+    """No release writes one, and ``verify`` has nothing against it."""
+    body = next_body(newest_segment(other)).replace(b'":', b'": ')
+    append_body(newest_segment(other), body)
+    assert not verify(other).damaged
+    first = ledger.merge(other.path)
+    assert first.lines == 6
+    Appender(other).append([note("later")])
+    assert ledger.merge(other.path).lines == 1
 
 
 @pytest.mark.parametrize(

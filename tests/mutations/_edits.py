@@ -30,8 +30,8 @@ PROMISE_6_LOCK = "tests/promises/test_06_the_lock.py"
 PROMISE_6_PLACES = "tests/promises/test_06_other_things_in_its_places.py"
 WITHOUT_THE_LOCK = "tests/promises/test_syncs_without_the_lock.py"
 INTERRUPTED = "tests/promises/test_syncs_interrupted.py"
+PROMISE_7_NAMED = "tests/promises/test_07_what_was_named.py"
 PROMISE_7 = "tests/promises/test_07_tampering_shows.py"
-PROMISE_8 = "tests/promises/test_08_the_journal_is_enough.py"
 PROMISE_10 = "tests/promises/test_10_the_users_call_is_not_broken.py"
 VERIFYING = "tests/journal/verify"
 SIMULATOR = "tests/promises/test_simulator.py"
@@ -57,15 +57,15 @@ EDITS = (
     Edit(
         "the sync of a new segment's name",
         "journal/_newest.py",
-        "            self._disk.sync_folder(folder)\n            if number == 1:",
-        "            if number == 1:",
+        "        self._disk.sync_folder(folder)\n",
+        "",
         PROMISE_1,
     ),
     Edit(
         "the sync of a segment's name whose maker died",
         "journal/_newest.py",
-        "        self._sync_folder(path.parent)  # whoever",
-        "        # whoever",
+        "                self._sync_names(folder)\n            except",
+        "                pass\n            except",
         PROMISE_1,
     ),
     Edit(
@@ -78,8 +78,8 @@ EDITS = (
     Edit(
         "the sync of names that a dead process made",
         "journal/_newest.py",
-        "                self._sync_folder(self._home.journal)\n                self._sync_folder(self._home.path)\n",
-        "                pass\n",
+        "            self._disk.sync_name(path)\n",
+        "            pass\n",
         PROMISE_1,
     ),
     Edit(
@@ -92,8 +92,8 @@ EDITS = (
     Edit(
         "the sync of a price file before it gets its name",
         "journal/_disk.py",
-        "                view = view[disk.write(descriptor, view) :]\n            disk.sync(descriptor)\n",
-        "                view = view[disk.write(descriptor, view) :]\n",
+        "                    view = view[disk.write(descriptor, view) :]\n                disk.sync(descriptor)\n",
+        "                    view = view[disk.write(descriptor, view) :]\n",
         PROMISE_1,
     ),
     Edit(
@@ -156,29 +156,29 @@ EDITS = (
     Edit(
         "the memory of a file whose sync failed",
         "journal/_newest.py",
-        "        return left.path == paths[-1] and",
-        "        return not left and",
+        "        elif self._left is not None and",
+        "        elif self._left is None and",
         PROMISE_6,
     ),
     Edit(
         "the name of the next segment after a sync that went on without the lock has failed",
         "journal/_newest.py",
-        "                self._close_quietly(self._disk.create_exclusive(Path(tail.next_path)))\n",
-        "                pass\n",
+        "            self._make_name(tail.number + 1)\n",
+        "            pass\n",
         WITHOUT_THE_LOCK,
     ),
     Edit(
         "the memory of a file whose sync failed without the lock",
         "journal/_newest.py",
-        "        if left.others_may_follow:\n            return left.path in",
-        "        if left.others_may_follow:\n            return False and left.path in",
+        "            self._left = left\n",
+        "            pass\n",
         WITHOUT_THE_LOCK,
     ),
     Edit(
         "the lines that others wrote behind a sync that failed",
         "journal/_newest.py",
-        "        if left.others_may_follow and left.path.stat().st_size != left.size_bytes:\n",
-        "        if left.others_may_follow and left.size_bytes is None:\n",
+        " or left.path.stat().st_size != left.size_bytes:\n",
+        ":\n",
         WITHOUT_THE_LOCK,
     ),
     Edit(
@@ -226,9 +226,58 @@ EDITS = (
     Edit(
         "the sync of names by whoever finds a segment without an event",
         "journal/_newest.py",
-        "            self._sync_folder(path.parent, self._sync_names)\n",
-        "            pass\n",
+        "            try:\n                self._sync_names(folder)\n            finally",
+        "            try:\n                pass\n            finally",
         PROMISE_1,
+    ),
+    Edit(
+        "the look at who had the lock since a sync failed",
+        "journal/_newest.py",
+        "        if self._lock.seen != left.seen or",
+        "        if",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the word of who names a line",
+        "journal/_settled.py",
+        "        _tell_appenders(home, disk)\n",
+        "",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the name behind a segment whose sync fails for who names",
+        "journal/_settled.py",
+        "            _leave(home, disk, path)\n",
+        "            pass\n",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the sync of each segment of which a line is taken",
+        "journal/_merge.py",
+        "if int(path.stem) >= number]\n",
+        "if int(path.stem) > number]\n",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the descriptor of its own of the thread that waits",
+        "journal/_disk.py",
+        "                fcntl.flock(waiting, fcntl.LOCK_EX)\n",
+        "                fcntl.flock(descriptor, fcntl.LOCK_EX)\n",
+        PROMISE_6_LOCK,
+    ),
+    Edit(
+        "the seals where the adopted book is looked for",
+        "journal/_adoption.py",
+        "_look_on(path, start, seals.get(number))",
+        "_look_on(path, start, None)",
+        "tests/journal/test_adoption.py",
+    ),
+    Edit(
+        "the seals in the quick totals",
+        "journal/_tail.py",
+        "_fitting_backwards(path, seals.get(path.name))",
+        "_fitting_backwards(path, None)",
+        "tests/journal/test_tail.py",
     ),
     Edit(
         "the look for names now and then",
@@ -240,15 +289,15 @@ EDITS = (
     Edit(
         "the doubt in a lock file made anew",
         "journal/_lock.py",
-        "        self._size_seen = -1  # another",
+        "        self.seen = UNSEEN  # another",
         "        # another",
         PROMISE_6_NAMES,
     ),
     Edit(
         "the look at whether the lock is still the home's",
         "journal/_lock.py",
-        "        if status.st_nlink == 0:\n",
-        "        if status.st_nlink < 0:\n",
+        "                taken = self._look(descriptor) > 0\n",
+        "                taken = self._look(descriptor) >= 0\n",
         PROMISE_6_NAMES,
     ),
     Edit(
@@ -275,8 +324,8 @@ EDITS = (
     Edit(
         "the wait for syncs where the lock is held for longer",
         "journal/_writer.py",
-        "                    wait_for_syncs(self.home, self.disk)\n",
-        "                    pass\n",
+        "            wait_for_syncs(self.home, self.disk, self._lock.deadline_s)\n",
+        "            pass\n",
         WITHOUT_THE_LOCK,
     ),
     Edit(

@@ -294,8 +294,7 @@ def started_child(action: Callable[[Tell], object]) -> Iterator[Child]:
         warnings.simplefilter("ignore", DeprecationWarning)  # other threads: none of them holds what the child needs
         pid = os.fork()
     if pid == 0:
-        os.close(receive)
-        _run(action, send)
+        _run(action, receive, send)
     os.close(send)
     child = Child(pid, receive)
     try:
@@ -304,8 +303,9 @@ def started_child(action: Callable[[Tell], object]) -> Iterator[Child]:
         child.close()
 
 
-def _run(action: Callable[[Tell], object], send: int) -> NoReturn:
+def _run(action: Callable[[Tell], object], receive: int, send: int) -> NoReturn:
     try:
+        os.close(receive)
         action(lambda line: os.write(send, f"{line}\n".encode()))
         os._exit(0)
     except BaseException:  # noqa: BLE001 - nothing of the parent may go on running here

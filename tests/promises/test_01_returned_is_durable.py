@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, act:
         with cut.running():
             act(home_on(cut), acknowledged.append)
         assert (at, missed(cut, acknowledged)) == (at, [])
+
+
+def test_kills_in_a_row_while_a_home_is_made_leave_no_name_unsynced(tmp_path: Path) -> None:
+    """Each finds the folder that the one before had made, and did not live to sync."""
+    chance, count = random.Random(1), calls_of(append, tmp_path)
+    for number in range(250):
+        cut, acknowledged = machine(tmp_path, number), list[str]()
+        for _ in range(chance.randint(2, 6)):
+            with cut.running(chance.randint(1, min(count, 30)), die):
+                append(home_on(cut), acknowledged.append)
+        with cut.running():
+            append(home_on(cut), acknowledged.append)
+        assert (number, missed(cut, acknowledged)) == (number, [])
+        shutil.rmtree(cut.folder)
 
 
 @pytest.mark.usefixtures("company")

@@ -15,7 +15,7 @@ import pytest
 from keledger.journal import AppendRefused, AppendUnknown, Home, NewEvent, verify
 from keledger.journal import _limits as limits
 from keledger.journal._writer import Appender
-from tests.journal.support import note
+from tests.journal.support import newest_segment, note
 
 from .power import Machine
 from .support import (
@@ -218,6 +218,19 @@ def test_batches_behind_a_durable_one_are_unknown_together(home: Home, monkeypat
     appender.append(events)
     assert sorted(counted_ids(home)[1:]) == sorted(event.id for event in events)
     assert not verify(home).damaged
+
+
+def test_what_stands_in_the_way_of_a_later_batch_makes_it_unknown(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is not the disk: a FIFO has the name of the next segment."""
+    monkeypatch.setattr(limits, "BATCH_BYTES_MAX", 2000)
+    monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 2500)
+    appender = Appender(home)
+    appender.append([note("before")])
+    os.mkfifo(newest_segment(home).with_name("00000002.jsonl"))
+    events = script_events()
+    with pytest.raises(AppendUnknown, match=r"is not a regular file.*send all again under their ids"):
+        appender.append(events)
+    assert 0 < len(counted_ids(home)) - 1 < len(events)
 
 
 def test_what_is_too_long_is_refused_before_anything_is_written(home: Home) -> None:

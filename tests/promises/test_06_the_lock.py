@@ -5,13 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, Home, verify
+from keledger.journal import AppendRefused, Home, _disk, verify
 from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 from tests.journal.support import events, note
 
@@ -96,6 +98,59 @@ def append_in_process(path: Path, name: str) -> None:
         appender.append([note(f"{name} {number}")])
 
 
+class Interrupted(BaseException):
+    """What a signal handler raises."""
+
+
+def test_a_wait_that_was_interrupted_takes_no_lock_later(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits may begin only when the number of the lock's descriptor is in use again."""
+    appender, late = Appender(home), list[threading.Thread]()
+    appender.append([note("first")])
+    may_begin = threading.Event()
+
+    def begin_late(wait: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        def run() -> None:
+            may_begin.wait()
+            wait(*arguments)
+
+        late.append(threading.Thread(target=run))
+        late[0].start()
+        raise Interrupted
+
+    with Appender(home).locked(), monkeypatch.context() as patch:
+        patch.setattr(_disk._thread, "start_new_thread", begin_late)
+        with pytest.raises(Interrupted):
+            appender.append([note("interrupted")])
+    appender.append([note("second")])
+    may_begin.set()
+    late[0].join()
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    Appender(home).append([note("third")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", "second", "third"]
+
+
+def test_a_signal_as_the_lock_is_given_back_keeps_it_for_nobody(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Signalled(Disk):
+        signals = True
+
+        def lock(self, descriptor: int, wait_s: float) -> bool:
+            return wait_s > 0 and super().lock(descriptor, wait_s)
+
+        def unlock(self, descriptor: int) -> None:
+            if self.signals:
+                self.signals = False
+                raise Interrupted
+            super().unlock(descriptor)
+
+    Appender(home).append([note("first")])
+    appender = Appender(home, disk=Signalled())
+    with pytest.raises(Interrupted):
+        appender.append([note("interrupted")])
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+    Appender(home).append([note("second")])
+    assert not verify(home).damaged
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_processes_of_every_start_method_append_beside_each_other(home: Home, method: str) -> None:
     appender = Appender(home)
@@ -144,6 +199,7 @@ def test_a_child_forked_inside_the_lock_neither_has_it_nor_gives_it_up(
     appender.append([note("before")])
 
     def leave_and_append(tell: Tell) -> None:
+        appender._locked.end(failed=False)
         with pytest.raises(AppendRefused, match="another process"):
             Appender(home).append([note("child")])
         appender.close()

@@ -265,6 +265,3 @@ def test_nobody_is_kept_waiting_by_a_process_that_was_stopped_in_its_sync(
     reasons = [event["data"]["reason"] for event in events(begun) if event["type"] == "segment.opened"]
     assert reasons == ["first", "sync_pending"]
     assert verify(begun).findings == []
-
-
-# Signals: an exception may come out of any place of an append.

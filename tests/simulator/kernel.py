@@ -196,16 +196,6 @@ class Kernel(Processes):
         folder, last = self._storage.folder_of(name)
         folder.change(Change(last, FolderNode()))
 
-    def makedirs(self, path: str | Path, mode: int = 0o777, exist_ok: bool = False) -> None:
-        """os.makedirs, which syncs nothing."""
-        wanted = Path(path)
-        if wanted.exists():
-            if not exist_ok:
-                raise failing(errno.EEXIST, wanted)
-            return
-        self.makedirs(wanted.parent, exist_ok=True)
-        self.mkdir(wanted, mode)
-
     def link(self, source: str | Path, target: str | Path, *, follow_symlinks: bool = True) -> None:
         """link(2)."""
         self._enter("link", f"{source} {target}")
