@@ -229,10 +229,12 @@ class NewestSegment:
         self._disk.make_folder(self._home.journal / identity.writer)
         paths = self._home.segments(identity.writer)
         if not paths:
+            self._sync_names_above()
             self._create(1, None, [], "first")
         elif self._left is not None and self._is_newest(self._left.path, paths):
             self._open_after(paths, self._left)
         elif not self._open_clean(paths[-1]):
+            self._sync_names_above()
             self._open_behind(paths)
         if self._disk.exists(str(self._home.merging)):
             self._raise_tick()
@@ -277,11 +279,8 @@ class NewestSegment:
         if end is None:
             return False
         if len(end.line) == end.size_bytes:  # no event yet: whoever began it may have died before its names were synced
-            folder = self._disk.open_folder(path.parent)
-            try:
-                self._sync_names(folder)
-            finally:
-                close_quietly(self._disk, folder)
+            sync_folder(self._disk, path.parent)
+            self._sync_names_above()
         tail = Tail(self._disk, self._disk.open_append(path), path, end.size_bytes, end.hash)
         self._tail = tail
         tail.take(end.line)
@@ -352,7 +351,7 @@ class NewestSegment:
             try:
                 fresh.write(line)
                 fresh.sync()
-                self._sync_names(folder)
+                self._disk.sync_folder(folder)
             except BaseException as error:
                 if isinstance(error, OSError):
                     error = WriteFailed("sync_failed", error, True)  # of a name
@@ -397,13 +396,11 @@ class NewestSegment:
                     raise
         return self._disk.open_append(path)
 
-    def _sync_names(self, folder: int) -> None:
-        """Bring the names in the writer's folder to stable storage, and those on the way to it.
+    def _sync_names_above(self) -> None:
+        """Bring the names on the way to the writer's folder to stable storage: who made them may have died before.
 
-        Whoever made one of them may have died before.  Done before the first event is written in a segment, so that
-        nobody who finds one there need do it.
+        Done before a segment without events is begun or gone on in, so that nobody who finds an event need do it.
         """
-        self._disk.sync_folder(folder)
         sync_folder(self._disk, self._home.journal)
         sync_folder(self._disk, self._home.path)
         for path in (self._home.path, *self._home.path.parents[:NAMES_ABOVE]):

@@ -57,15 +57,15 @@ EDITS = (
     Edit(
         "the sync of a new segment's name",
         "journal/_newest.py",
-        "        self._disk.sync_folder(folder)\n",
-        "",
+        "                self._disk.sync_folder(folder)\n            except",
+        "                pass\n            except",
         PROMISE_1,
     ),
     Edit(
         "the sync of a segment's name whose maker died",
         "journal/_newest.py",
-        "                self._sync_names(folder)\n            except",
-        "                pass\n            except",
+        "            sync_folder(self._disk, path.parent)\n",
+        "            pass\n",
         PROMISE_1,
     ),
     Edit(
@@ -226,8 +226,8 @@ EDITS = (
     Edit(
         "the sync of names by whoever finds a segment without an event",
         "journal/_newest.py",
-        "            try:\n                self._sync_names(folder)\n            finally",
-        "            try:\n                pass\n            finally",
+        "            sync_folder(self._disk, path.parent)\n            self._sync_names_above()\n",
+        "            pass\n",
         PROMISE_1,
     ),
     Edit(
