@@ -19,7 +19,7 @@ from ._errors import AppendRefused, HomeError, LockHeld
 from ._home import Home, remedy
 
 Seen = tuple[int, int]
-"""Size and time of the lock file; its time, should somebody have cut it."""
+"""Size and time of the lock file; its time, should somebody have cut it, or made it anew."""
 
 UNSEEN: Seen = (-1, -1)
 
@@ -144,7 +144,6 @@ class HomeLock:
             self._descriptor = descriptor = self._disk.open_lock(self._home.lock)
         except OSError as error:
             raise HomeError(f"cannot open {self._home.lock}: {error.strerror}; {remedy(error)}") from error
-        self.seen = UNSEEN  # another file's size says nothing about this one
         return descriptor
 
     def _timeout(self, who: str) -> str:

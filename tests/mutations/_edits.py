@@ -71,8 +71,8 @@ EDITS = (
     Edit(
         "the sync of the names of a new home",
         "journal/_disk.py",
-        "            os.fsync(parent)\n",
-        "            pass\n",
+        "            os.fsync(parent)\n        finally:\n            os.close(parent)\n        self.sync_name(",
+        "        finally:\n            os.close(parent)\n        str(",
         PROMISE_1,
     ),
     Edit(
@@ -170,8 +170,8 @@ EDITS = (
     Edit(
         "the memory of a file whose sync failed without the lock",
         "journal/_newest.py",
-        "            self._left = left\n",
-        "            pass\n",
+        "            left = _Left(tail.path, self._unfinished,",
+        "            left = _Left(tail.path.parent, self._unfinished,",
         WITHOUT_THE_LOCK,
     ),
     Edit(
@@ -287,13 +287,6 @@ EDITS = (
         PROMISE_6_NAMES,
     ),
     Edit(
-        "the doubt in a lock file made anew",
-        "journal/_lock.py",
-        "        self.seen = UNSEEN  # another",
-        "        # another",
-        PROMISE_6_NAMES,
-    ),
-    Edit(
         "the look at whether the lock is still the home's",
         "journal/_lock.py",
         "                taken = self._look(descriptor) > 0\n",
@@ -389,7 +382,7 @@ EDITS = (
         "journal/_reader.py",
         "        if since is not None and seals.get(since.segment, since.offset_bytes) < since.offset_bytes:\n",
         "        if since is not None and seals.get(since.segment, since.offset_bytes) < 0:\n",
-        SIMULATOR,
+        "tests/projections/test_cache.py",
     ),
     Edit(
         "the lock",

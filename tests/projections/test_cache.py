@@ -26,6 +26,7 @@ from keledger.projections import (
     report_sessions,
     run_sql,
 )
+from tests.journal.tampering import seal_off
 
 from .support import (
     append,
@@ -310,6 +311,19 @@ def test_bytes_sealed_off_after_they_were_read(built: Home) -> None:
     os.truncate(path, sum(map(len, lines[:-3])))
     hold_to(built, expected(built))
     assert isinstance(position, Position)
+
+
+def test_a_line_sealed_off_after_it_was_read(built: Home) -> None:
+    """It stands where it stood, but the next segment begins above it."""
+    manifest = _cache.Cache.of(built).read()
+    assert manifest is not None
+    ((writer, position),) = manifest.positions.items()
+    path = built.journal / writer / f"{position.segment:08d}.jsonl"
+    lines = path.read_bytes()[: position.offset_bytes].splitlines(keepends=True)
+    before = expected(built)
+    seal_off(path, sum(map(len, lines[:-3])))
+    assert expected(built) != before
+    hold_to(built, expected(built))
 
 
 def test_findings_are_told_again_from_the_cache(built: Home) -> None:

@@ -16,7 +16,7 @@ from keledger.journal._writer import Appender
 from tests.journal.support import call, events
 
 from .power import Machine, die
-from .support import RecordingDisk, append_once, append_script, failing, ignore, script_events
+from .support import RecordingDisk, append_once, append_script, counted_ids, failing, ignore, script_events
 
 pytestmark = pytest.mark.usefixtures("small_segments")
 
@@ -86,6 +86,14 @@ def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path: Path, act:
         with cut.running():
             act(home_on(cut), acknowledged.append)
         assert (at, missed(cut, acknowledged)) == (at, [])
+
+
+def test_every_folder_that_is_made_on_the_way_is_synced(tmp_path: Path) -> None:
+    made, acknowledged = machine(tmp_path, "deep"), list[str]()
+    with made.running():
+        append_script(Home.at(made.folder / "a" / "b" / "c" / "d" / "home"), None, acknowledged.append)
+    made.cut_power(tmp_path / "cut")
+    assert set(acknowledged) == set(counted_ids(Home.at(tmp_path / "cut" / "a" / "b" / "c" / "d" / "home")))
 
 
 def test_kills_in_a_row_while_a_home_is_made_leave_no_name_unsynced(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 from tests.journal.support import events, newest_segment, note
 
-from .support import FaultyDisk, counted_ids, failing
+from .support import FaultyDisk, WatchedDisk, counted_ids, failing
 
 
 @pytest.fixture
@@ -100,6 +102,31 @@ def test_who_cannot_tell_others_begins_nothing(home: Home, monkeypatch: pytest.M
     with pytest.raises(AppendRefused, match="Input/output error; nothing was written"):
         Appender(home, disk=FaultyDisk(1, failing(errno.EIO), ["grow"])).append([note("refused")])
     assert newest_segment(home).stem == "00000001"
+
+
+@pytest.mark.parametrize("in_company", [False, True])
+def test_who_cannot_tell_others_leaves_a_failed_sync_all_the_same(home: Home, in_company: bool) -> None:
+    """Whoever comes new must not go on behind it; who was there is told by the kernel."""
+
+    class Failing(WatchedDisk):
+        fails = True
+
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "lock" and in_company and arguments[1] == 0:
+                return False
+            if name == "grow" or (name == "sync" and self.fails):
+                self.fails = self.fails and name == "grow"
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return call(*arguments)
+
+    Appender(home).append([note("first")])
+    left, event = newest_segment(home), note("its sync fails")
+    Appender(home, disk=Failing()).append([event])
+    length = left.stat().st_size
+    Appender(home).append([note("later")])
+    assert left.stat().st_size == length
+    assert len(counted_ids(home)) == 3
+    assert not verify(home).damaged
 
 
 def test_a_home_that_is_removed_while_the_lock_is_waited_for(home: Home) -> None:

@@ -124,7 +124,7 @@ class Checks:
                 continue
             if finding.kind in ("writer_missing", "end_missing") and machine.merge_cut_off:
                 continue
-            if _lost_unacknowledged(machine, finding):
+            if _lost_unacknowledged(machine, finding) or _named_in_doubt(machine, finding):
                 continue
             raise Violation(f"verify finds damage that nobody did: {finding.kind}: {finding.message}")
 
@@ -206,6 +206,15 @@ def _lost_unacknowledged(machine: Machine, finding: Finding) -> bool:
     folder = f"{Path(path).parent}/"
     below = [writes for other, writes in torn.items() if other.startswith(folder) and other <= path]
     return any(one.taken_for_clean for writes in below for one in writes)
+
+
+def _named_in_doubt(machine: Machine, finding: Finding) -> bool:
+    """Whether a power cut has lost a line that an anchor names, of which another process's sync had failed before.
+
+    It stood whole, and the kernel tells a failure once: to who appended it, but not to who named it then.
+    """
+    lost = any(one.taken_for_clean for writes in machine.computer.storage.torn.values() for one in writes)
+    return lost and finding.kind in ("line_missing", "line_rewritten", "end_missing", "anchor_differs")
 
 
 def _present_writer(home: Home) -> str:
