@@ -13,6 +13,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
     from ._anchor import Anchor, AnchoredLine, anchor
+    from ._boot import boot_id
     from ._check import Check
     from ._doctor import diagnose, lock_is_free
     from ._errors import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ._merge import Merged, MergeRefused
     from ._money import pico_to_usd, usd_to_pico
     from ._reader import Chunk, Position, Scan, scan_journal
-    from ._restart import boot_id, chain_leads_to
+    from ._restart import chain_leads_to
     from ._schema import json_schema
     from ._segment import Finding
     from ._tail import Totals, tail_totals
@@ -92,6 +93,7 @@ __all__ = [
 
 _MODULES = {
     "_anchor": ("Anchor", "AnchoredLine", "anchor"),
+    "_boot": ("boot_id",),
     "_check": ("Check",),
     "_doctor": ("diagnose", "lock_is_free"),
     "_errors": (
@@ -106,7 +108,7 @@ _MODULES = {
     "_merge": ("MergeRefused", "Merged"),
     "_money": ("pico_to_usd", "usd_to_pico"),
     "_reader": ("Chunk", "Position", "Scan", "scan_journal"),
-    "_restart": ("boot_id", "chain_leads_to"),
+    "_restart": ("chain_leads_to",),
     "_schema": ("json_schema",),
     "_segment": ("Finding",),
     "_tail": ("Totals", "tail_totals"),

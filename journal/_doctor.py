@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ._check import Check, failed
 from ._doctor_home import check_config, check_files, check_home, check_lock, check_spool
 from ._doctor_journal import check_events, check_prices, check_writer
-from ._doctor_machine import check_clock, check_filesystem, check_keprompt, check_space, check_sync, check_versions
+from ._doctor_machine import (
+    check_clock,
+    check_filesystem,
+    check_keprompt,
+    check_space,
+    check_sync,
+    check_unsynced,
+    check_versions,
+)
 from ._home import Home
 
 _NOTHING_UNREAD: Mapping[str, int] = {}
@@ -33,6 +41,7 @@ def diagnose(home: Home, *, unread: Mapping[str, int] = _NOTHING_UNREAD) -> tupl
         checks += _made("files", lambda: check_files(home))
         checks += _made("config", lambda: check_config(home))
         checks += _made("sync", lambda: check_sync(home))
+        checks += _made("sync", lambda: check_unsynced(home))
         checks += _made("lock", lambda: check_lock(home))
         checks += _made("writer", lambda: check_writer(home))
     checks += _made("clock", lambda: check_clock(home, there=there))

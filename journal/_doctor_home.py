@@ -27,7 +27,7 @@ LOCK_LOOK_S = 0.5
 """How long the lock is looked at: an append holds it for milliseconds."""
 
 _LOCKS = Path("/proc/locks")
-_FILES = frozenset(("lock", "writer.json", "merging", "identity.key", "config.toml"))
+_FILES = frozenset(("lock", "writer.json", "merging", "unsynced", "identity.key", "config.toml"))
 _FOLDERS = frozenset(("journal", "prices", "projections", "guard", "holds"))
 _PACKED_NAME = re.compile(r"\d{8}\.jsonl\.zst")
 _PRICE_NAME = re.compile(r"[0-9a-f]{64}")

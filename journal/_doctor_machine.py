@@ -18,6 +18,7 @@ from ._filesystem import filesystem_kind, nearest_existing
 from ._home import Home
 from ._limits import SEGMENT_BYTES_MAX
 from ._time import format_time, now_us, parse_time
+from ._unsynced import find_unsynced, tell_unsynced
 from .prices import shipped_manifest
 
 PYTHON_MIN = "3.11"
@@ -119,6 +120,12 @@ def check_sync(home: Home) -> Iterator[Check]:
     if skew_s > CLOCK_TOLERANCE_S:
         message = f"the filesystem's clock differs by {skew_s:,.0f} s from this machine's"
         yield problem("sync", message, "set both by the network (NTP)")
+
+
+def check_unsynced(home: Home) -> Iterator[Check]:
+    """Whether a sync of another writer's file has failed, which the kernel tells once only."""
+    for path in find_unsynced(home):
+        yield problem("sync", *tell_unsynced(path))
 
 
 def check_clock(home: Home, *, there: bool) -> Iterator[Check]:

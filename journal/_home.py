@@ -6,6 +6,7 @@
       lock           one flock file, never deleted
       writer.json    who writes here
       merging        stands only while a merge puts other writers' files in place
+      unsynced       other writers' files of which a sync has failed since the machine was started
       journal/<writer>/00000001.jsonl
       prices/<sha256>
       projections/   guard/   caches
@@ -95,6 +96,11 @@ class Home:
     def merging(self) -> Path:
         """Marker: other writers' files are being put in place, so ticks must be looked up."""
         return self.path / "merging"
+
+    @property
+    def unsynced(self) -> Path:
+        """Which of other writers' files had a sync that failed: see :mod:`._unsynced`."""
+        return self.path / "unsynced"
 
     @property
     def spool(self) -> Path:

@@ -28,7 +28,8 @@ from ._identity import new_id
 from ._line import NewEvent, stamps
 from ._reader import Position, Scan, read_bounds, scan_journal
 from ._segment import iter_lines
-from ._settled import settled, sync_named
+from ._settled import leave, settled, sync_named
+from ._unsynced import find_unsynced, refuse_unsynced
 from ._validate import check_data, writes
 from ._verify import verify
 from ._writer import Appender
@@ -69,6 +70,7 @@ def merge(
 
     Raises MergeRefused where one writer's copies contradict each other or a tick is out of bounds, JournalDamaged
     where the source does not verify, UsageError where *folder* is no home.  In all of these nothing was changed.
+    HomeError where a file or folder cannot be read or written; run again, it goes on.
     """
     source = Home.at(folder)
     if not source.journal.is_dir():
@@ -87,6 +89,7 @@ def merge(
             appender.disk.make_folder(home.path)
         with appender.locked():
             appender.writer()  # a home without one gets it now, so that merge.completed has a place
+            _refuse_unsynced(home, theirs)
         _remove_staging_of_the_dead(home)
         pieces = _plan(home, source, theirs, scan_journal(home))
         if not pieces:
@@ -138,6 +141,13 @@ def _settled(source: Home, disk: Disk) -> Scan:
     if again.rewound:
         raise MergeRefused(f"{source.path} changed while it was read; nothing was merged: run it again")
     return theirs
+
+
+def _refuse_unsynced(home: Home, theirs: Scan) -> None:
+    """Raise HomeError where this home has lines of these writers that an earlier merge could not sync."""
+    for path in find_unsynced(home):
+        if path.parent.name in theirs.positions:
+            raise refuse_unsynced(path)
 
 
 def _sync_for_reading(disk: Disk, source: Home, writer: str, number: int) -> None:
@@ -283,6 +293,7 @@ def _stage(disk: Disk, staging: Path, pieces: list[_Piece]) -> dict[Path, Path]:
             descriptor = disk.create_exclusive(copy)
             try:
                 _copy(disk, piece, descriptor)
+                disk.sync(descriptor)
             finally:
                 disk.close(descriptor)
             staged[piece.source] = copy
@@ -300,7 +311,6 @@ def _copy(disk: Disk, piece: _Piece, descriptor: int) -> None:
             left -= len(block)
             while block:
                 block = block[disk.write(descriptor, block) :]
-    disk.sync(descriptor)
 
 
 def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
@@ -309,6 +319,11 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
         descriptor = disk.open_append(piece.target)
         try:
             _copy(disk, replace(piece, start=_already_here(piece)), descriptor)
+            try:
+                disk.sync(descriptor)
+            except OSError:
+                leave(home, disk, piece.target)
+                raise
         finally:
             disk.close(descriptor)
         return

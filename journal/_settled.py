@@ -13,6 +13,7 @@ from . import _limits as limits
 from ._disk import Disk, close_quietly
 from ._errors import HomeError
 from ._home import Home, own_writers
+from ._unsynced import find_unsynced, refuse_unsynced, remember_unsynced
 
 
 @contextlib.contextmanager
@@ -82,24 +83,32 @@ def _wait_for_syncs_of(path: Path, disk: Disk, deadline_s: float) -> None:
 def sync_named(home: Home, disk: Disk, path: Path) -> None:
     """Sync a segment of which a line is to be named: who wrote it may have died before its sync.  Under the lock.
 
-    Where that fails, nobody may go on there: the kernel tells no one else.  Raises OSError.
+    Where that fails, nobody may go on there: the kernel tells no one else.  Raises OSError; HomeError where it has failed
+    before.
     """
+    if path in find_unsynced(home):
+        raise refuse_unsynced(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         disk.sync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a filesystem that syncs nothing
-            _leave(home, disk, path)
+            leave(home, disk, path)
         raise
     finally:
         close_quietly(disk, descriptor)
 
 
-def _leave(home: Home, disk: Disk, path: Path) -> None:
-    """Make the next segment's file, empty, behind one of the home's own: whoever appends next opens it.
+def leave(home: Home, disk: Disk, path: Path) -> None:
+    """Let nobody go on in a segment of which a sync has failed, nor name a line of it.  Under the lock.
 
-    Not in the home of another user, who could not open it.
+    Behind one of the home's own the next one's file is made, empty: whoever appends next opens it.  Another writer's is
+    remembered.  Not in the home of another user, who could not open it.
     """
     with contextlib.suppress(OSError, HomeError):
-        if path.parent.name in own_writers(home) and os.stat(path).st_uid == os.geteuid():
+        if os.stat(path).st_uid != os.geteuid():
+            return
+        if path.parent.name in own_writers(home):
             close_quietly(disk, disk.create_exclusive(path.with_name(f"{int(path.stem) + 1:08d}.jsonl")))
+        else:
+            remember_unsynced(home, disk, path)

@@ -247,8 +247,22 @@ EDITS = (
     Edit(
         "the name behind a segment whose sync fails for who names",
         "journal/_settled.py",
-        "            _leave(home, disk, path)\n",
+        "            leave(home, disk, path)\n",
         "            pass\n",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the memory of a merge's failed sync",
+        "journal/_settled.py",
+        "            remember_unsynced(home, disk, path)\n",
+        "            pass\n",
+        PROMISE_7_NAMED,
+    ),
+    Edit(
+        "the look at whether a merge's sync has failed",
+        "journal/_settled.py",
+        "    if path in find_unsynced(home):\n        raise refuse_unsynced(path)\n",
+        "",
         PROMISE_7_NAMED,
     ),
     Edit(

@@ -116,7 +116,7 @@ class Machine:
                     raise
                 except OSError:
                     if name in SYNCS:
-                        self._lose(subject)
+                        self.lose(subject)
                     raise
             result = real(*arguments, **options)
             self._note(name, subject, result, arguments)
@@ -157,7 +157,8 @@ class Machine:
             content[start:end] = before[start:end].ljust(end - start, b"\0")
         self._contents[status.st_ino] = bytes(content)
 
-    def _lose(self, descriptor: int) -> None:
+    def lose(self, descriptor: int) -> None:
+        """A sync of this file has failed."""
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
             first = len(self._contents[status.st_ino]) // PAGE_BYTES

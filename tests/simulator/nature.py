@@ -29,6 +29,7 @@ from keledger.journal import (
     _spool,
     _tail,
     _time,
+    _unsynced,
     _writer,
 )
 from keledger.journal import _limits as limits
@@ -118,7 +119,8 @@ def simulated(
         patch.setattr(sys, "stderr", _Said(kernel))
         patch.setattr(socket, "gethostname", lambda: "a-machine")
         patch.setattr(_home, "machine_id", lambda: kernel.current and kernel.current.computer.identity)
-        patch.setattr(_build, "boot_id", lambda: kernel.current and str(kernel.current.computer.starts))
+        for module in (_build, _unsynced):
+            patch.setattr(module, "boot_id", lambda: kernel.current and str(kernel.current.computer.starts))
         patch.setattr(limits, "SEGMENT_BYTES_MAX", segment_bytes_max)
         patch.setattr(limits, "LOCK_WAIT_S", _LOCK_WAIT_S)
         patch.setattr(limits, "LOCK_ASKED_TIMES", 2)

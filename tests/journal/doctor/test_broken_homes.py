@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from keledger.journal import Home, diagnose
-from tests.journal.support import newest_segment
+from keledger.journal._disk import Disk
+from keledger.journal._merge import merge
+from keledger.journal._settled import leave
+from keledger.journal._writer import Appender
+from tests.journal.support import newest_segment, note
 
 from .support import only
 
@@ -41,6 +45,14 @@ def _swap(path: Path) -> None:
     """Change one byte."""
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b"x" + content[-1:])
+
+
+def _fail_a_sync(home: Home) -> None:
+    """As a merge does whose sync of another writer's file fails."""
+    other = Home.at(home.path.with_name("of another writer"))
+    Appender(other).append([note("theirs")])
+    merge(home, other.path, appender=Appender(home), actor="test")
+    leave(home, Disk(), home.segments(other.writers()[0])[0])
 
 
 def _socket(path: Path) -> None:
@@ -76,6 +88,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "cannot be read as a writer's identity",
     ),
     "writer.json a fifo": (lambda home: _fifo(home.path / "writer.json"), "writer", "is not a plain file"),
+    "a merged file's sync failed": (_fail_a_sync, "sync", "a power cut may take lines"),
     "config no TOML": (lambda home: home.config.write_text("a = = b"), "config", "cannot be read"),
     "config not UTF-8": (lambda home: home.config.write_bytes(b"a = '\xff'"), "config", "cannot be read"),
     "config a fifo": (lambda home: _fifo(home.config), "config", "is not a plain file"),
