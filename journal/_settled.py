@@ -83,8 +83,8 @@ def _wait_for_syncs_of(path: Path, disk: Disk, deadline_s: float) -> None:
 def sync_named(home: Home, disk: Disk, path: Path) -> None:
     """Sync a segment of which a line is to be named: who wrote it may have died before its sync.  Under the lock.
 
-    Where that fails, nobody may go on there: the kernel tells no one else.  Raises OSError; HomeError where it has failed
-    before.
+    Where that fails, nobody may go on there: the kernel tells no one else.  Raises OSError; HomeError where it
+    has failed before.
     """
     if path in find_unsynced(home):
         raise refuse_unsynced(path)
