@@ -202,6 +202,8 @@ def _last_line(home: Home, disk: Disk, writer: str) -> AnchoredLine | None:
         path = path.with_name(last.file)
         seq, tick, length, digest = last.seq, last.tick, last.length_bytes, last.hash
     sync_named(home, disk, path)
+    for named in (path, path.parent, home.journal):
+        disk.sync_name(named)
     return AnchoredLine(writer, seq, digest.hex(), int(path.stem), length, tick)
 
 

@@ -123,7 +123,7 @@ def check_sync(home: Home) -> Iterator[Check]:
 
 
 def check_unsynced(home: Home) -> Iterator[Check]:
-    """Whether a sync of another writer's file has failed, which the kernel tells once only."""
+    """Whether a sync of what was named or merged has failed, which the kernel tells once only."""
     for path in find_unsynced(home):
         yield problem("sync", *tell_unsynced(path))
 

@@ -6,7 +6,7 @@
       lock           one flock file, never deleted
       writer.json    who writes here
       merging        stands only while a merge puts other writers' files in place
-      unsynced       other writers' files of which a sync has failed since the machine was started
+      unsynced       segments that were named or merged though a sync of them had failed; only until a restart
       journal/<writer>/00000001.jsonl
       prices/<sha256>
       projections/   guard/   caches
@@ -99,7 +99,7 @@ class Home:
 
     @property
     def unsynced(self) -> Path:
-        """Which of other writers' files had a sync that failed: see :mod:`._unsynced`."""
+        """Segments of which a sync has failed: see :mod:`._unsynced`."""
         return self.path / "unsynced"
 
     @property

@@ -9,9 +9,11 @@ another process only: the kernel tells that to the descriptors that were open th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 
 from . import _limits as limits
 from ._disk import Disk, close_quietly
@@ -100,6 +102,16 @@ class HomeLock:
         self._disk.grow(self._descriptor)
         self._look(self._descriptor)
         return self.seen[0] == expected
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Keep the other threads of this process out, without the lock; False where one is in, or this one itself."""
+        taken = not self.is_mine and self._mutex.acquire(timeout=limits.LOCK_WAIT_S)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._mutex.release()
 
     def close(self) -> None:
         """Give the descriptor back; it is opened again when it is needed."""

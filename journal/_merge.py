@@ -29,7 +29,7 @@ from ._line import NewEvent, stamps
 from ._reader import Position, Scan, read_bounds, scan_journal
 from ._segment import iter_lines
 from ._settled import leave, settled, sync_named
-from ._unsynced import find_unsynced, refuse_unsynced
+from ._unsynced import refuse_unsynced
 from ._validate import check_data, writes
 from ._verify import verify
 from ._writer import Appender
@@ -88,12 +88,13 @@ def merge(
         if not home.path.exists():
             appender.disk.make_folder(home.path)
         with appender.locked():
+            refuse_unsynced(home, theirs.positions)  # first, for an append may lead another way
             appender.writer()  # a home without one gets it now, so that merge.completed has a place
-            _refuse_unsynced(home, theirs)
         _remove_staging_of_the_dead(home)
         pieces = _plan(home, source, theirs, scan_journal(home))
         if not pieces:
-            _sync_merged(home, appender.disk, theirs)
+            with appender.locked():
+                _sync_merged(home, appender.disk, theirs)
             return Merged()
         books = _named_books(pieces)
         files = _price_files(source, books)
@@ -107,6 +108,7 @@ def merge(
                 keep_price_file(home, appender.disk, name, content)
             sync_prices(home, appender.disk)
             appender.begin_merge()
+            _sync_merged(home, appender.disk, theirs)  # above what a killed merge left unsynced nothing may be put
             for piece in pieces:
                 _place(home, appender.disk, piece, staged.get(piece.source))
             _sync_merged(home, appender.disk, theirs)
@@ -141,13 +143,6 @@ def _settled(source: Home, disk: Disk) -> Scan:
     if again.rewound:
         raise MergeRefused(f"{source.path} changed while it was read; nothing was merged: run it again")
     return theirs
-
-
-def _refuse_unsynced(home: Home, theirs: Scan) -> None:
-    """Raise HomeError where this home has lines of these writers that an earlier merge could not sync."""
-    for path in find_unsynced(home):
-        if path.parent.name in theirs.positions:
-            raise refuse_unsynced(path)
 
 
 def _sync_for_reading(disk: Disk, source: Home, writer: str, number: int) -> None:
@@ -336,7 +331,10 @@ def _place(home: Home, disk: Disk, piece: _Piece, staged: Path | None) -> None:
 
 
 def _sync_merged(home: Home, disk: Disk, theirs: Scan) -> None:
-    """Sync what a merge that was killed may have put in place without: the end of a writer's files, and all names."""
+    """Sync what a merge that was killed may have put in place without: the end of a writer's files, and all names.
+
+    Raises HomeError where that has failed before.
+    """
     for writer in theirs.positions:
         for newest in home.segments(writer)[-1:]:
             sync_named(home, disk, newest)

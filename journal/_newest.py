@@ -169,8 +169,13 @@ class NewestSegment:
             reason = self._sync_before_sealing(tail.descriptor, reason)
         if reason in ("write_failed", "sync_failed"):
             self._left = self._leaving(tail, reason)
-        last = what_stands(tail.path, tail.last()) if reason == "sync_failed" else tail.last()
-        self._create(tail.number + 1, last, [seal(tail.path, last.length_bytes)], reason)
+        try:
+            last = what_stands(tail.path, tail.last()) if reason == "sync_failed" else tail.last()
+            self._create(tail.number + 1, last, [seal(tail.path, last.length_bytes)], reason)
+        except (OSError, WriteFailed, AppendRefused):
+            if reason == "sync_failed":  # and the segment cannot be read back, perhaps
+                self._make_name(tail.number + 1)
+            raise
         close_quietly(self._disk, tail.descriptor)
 
     def give_up(self, reason: str) -> None:
@@ -263,8 +268,12 @@ class NewestSegment:
         last = find_last(self._home, self.writer.writer)
         if last is not None and reason != "sync_failed":
             descriptor = self._disk.open_append(paths[-1].with_name(last.file))
-            reason = self._sync_before_sealing(descriptor, reason)
-            close_quietly(self._disk, descriptor)
+            try:
+                reason = self._sync_before_sealing(descriptor, reason)
+            finally:
+                close_quietly(self._disk, descriptor)
+            if reason == "sync_failed":  # some filesystems drop what they could not write
+                last = find_last(self._home, self.writer.writer)
         # An empty file is taken over: a full disk, asked again and again, must not leave one at each time.
         taken = paths.pop() if paths[-1].stat().st_size == 0 else None
         number = int(taken.stem) if taken else int(paths[-1].stem) + 1

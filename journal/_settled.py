@@ -12,8 +12,8 @@ from pathlib import Path
 from . import _limits as limits
 from ._disk import Disk, close_quietly
 from ._errors import HomeError
-from ._home import Home, own_writers
-from ._unsynced import find_unsynced, refuse_unsynced, remember_unsynced
+from ._home import Home, read_writer
+from ._unsynced import refuse_unsynced, remember_unsynced
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def settled(home: Home, disk: Disk) -> Iterator[None]:
         _tell_appenders(home, disk)
         yield
     finally:
-        close_quietly(disk, descriptor)
+        _give_back(disk, descriptor)
 
 
 def _tell_appenders(home: Home, disk: Disk) -> None:
@@ -77,7 +77,14 @@ def _wait_for_syncs_of(path: Path, disk: Disk, deadline_s: float) -> None:
             what = f"another process has not finished its sync of {path.name} within {limits.LOCK_WAIT_S:.0f} s"
             raise TimeoutError(errno.ETIMEDOUT, what, str(path))
     finally:
-        close_quietly(disk, descriptor)
+        _give_back(disk, descriptor)
+
+
+def _give_back(disk: Disk, descriptor: int) -> None:
+    """Give a lock back, also for a child that was forked meanwhile and has the descriptor open, too."""
+    with contextlib.suppress(OSError):
+        disk.unlock(descriptor)
+    close_quietly(disk, descriptor)
 
 
 def sync_named(home: Home, disk: Disk, path: Path) -> None:
@@ -86,8 +93,7 @@ def sync_named(home: Home, disk: Disk, path: Path) -> None:
     Where that fails, nobody may go on there: the kernel tells no one else.  Raises OSError; HomeError where it
     has failed before.
     """
-    if path in find_unsynced(home):
-        raise refuse_unsynced(path)
+    refuse_unsynced(home, [path.parent.name])
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         disk.sync(descriptor)
@@ -102,13 +108,13 @@ def sync_named(home: Home, disk: Disk, path: Path) -> None:
 def leave(home: Home, disk: Disk, path: Path) -> None:
     """Let nobody go on in a segment of which a sync has failed, nor name a line of it.  Under the lock.
 
-    Behind one of the home's own the next one's file is made, empty: whoever appends next opens it.  Another writer's is
-    remembered.  Not in the home of another user, who could not open it.
+    Behind one that the home's present writer may go on in, the next one's file is made, empty: whoever appends next
+    opens it.  Not in the home of another user, who could not open it.
     """
     with contextlib.suppress(OSError, HomeError):
         if os.stat(path).st_uid != os.geteuid():
             return
-        if path.parent.name in own_writers(home):
+        remember_unsynced(home, disk, path)
+        present = read_writer(home)
+        if present is not None and path.parent.name == present.writer:
             close_quietly(disk, disk.create_exclusive(path.with_name(f"{int(path.stem) + 1:08d}.jsonl")))
-        else:
-            remember_unsynced(home, disk, path)

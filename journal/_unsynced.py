@@ -1,9 +1,9 @@
-"""Other writers' segments here of which a sync has failed, remembered until the machine restarts.
+"""Segments that are named or merged although a sync of them has failed: remembered until the machine restarts.
 
-The kernel tells of a failed sync once and then holds the lost bytes for written, so a merge that is run again would
-find them there, sync with success, and promise what a power cut may take.  Behind a line of the home's own writer the
-next segment is begun instead; another writer's file has no such place.  What is remembered need not survive a power
-cut: after that the file shows what is on the disk.
+The kernel tells of a failed sync once and then holds the lost bytes for written.  So a merge that is run again would
+find its bytes in place, sync with success, and promise what a power cut may take; and so would an anchor.  What is
+remembered need not survive a power cut, after which the file shows what is on the disk, and it must be possible to
+write it down while no sync succeeds: it is not synced.
 """
 
 from __future__ import annotations
@@ -11,25 +11,32 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+from collections.abc import Container
 from pathlib import Path
 
 import orjson
 
 from ._boot import boot_id
-from ._disk import Disk, write_new
+from ._disk import Disk, close_quietly
 from ._errors import HomeError
-from ._home import Home
+from ._home import Home, remedy
 from ._plain_file import read_plain_file
 
 
 def remember_unsynced(home: Home, disk: Disk, path: Path) -> None:
     """Remember that a sync of a segment has failed.  Called under the lock.
 
-    Where nothing can be written any more nothing is remembered: then no merge can end either.
+    A disk that is full, too, cannot take it: then nothing is remembered.
     """
     with contextlib.suppress(OSError, HomeError):
         kept = [_entry(home, other) for other in find_unsynced(home) if other != path]
-        write_new(disk, home.unsynced, orjson.dumps([*kept, _entry(home, path)]) + b"\n")
+        draft = home.path / f".{home.unsynced.name}.{os.getpid()}.{os.urandom(4).hex()}"
+        descriptor = disk.create_exclusive(draft)
+        try:
+            disk.write(descriptor, orjson.dumps([*kept, _entry(home, path)]) + b"\n")
+        finally:
+            close_quietly(disk, descriptor)
+        disk.replace(draft, home.unsynced)
 
 
 def find_unsynced(home: Home) -> list[Path]:
@@ -40,18 +47,20 @@ def find_unsynced(home: Home) -> list[Path]:
     try:
         entries = orjson.loads(read_plain_file(home.unsynced))
         found = [(home.journal / entry["path"], entry) for entry in entries]
+        return [path for path, entry in found if os.path.lexists(path) and entry == _entry(home, path)]
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise HomeError(f"cannot read {home.unsynced}: {error.strerror}; move it away") from error
+        raise HomeError(f"cannot read {home.unsynced}: {error.strerror}; {remedy(error)}") from error
     except (ValueError, KeyError, TypeError):
-        return []  # not synced before its machine lost power: what it spoke of is over
-    return [path for path, entry in found if os.path.lexists(path) and entry == _entry(home, path)]
+        return []  # its machine lost power before it was on the disk: what it spoke of is over
 
 
-def refuse_unsynced(path: Path) -> HomeError:
-    """What to raise where such a segment is to be built upon."""
-    return HomeError("; ".join(tell_unsynced(path)))
+def refuse_unsynced(home: Home, writers: Container[str]) -> None:
+    """Raise HomeError where lines of one of these writers stand in such a segment."""
+    for path in find_unsynced(home):
+        if path.parent.name in writers:
+            raise HomeError("; ".join(tell_unsynced(path)))
 
 
 def tell_unsynced(path: Path) -> tuple[str, str]:
@@ -59,7 +68,7 @@ def tell_unsynced(path: Path) -> tuple[str, str]:
     name, copy = shlex.quote(str(path)), shlex.quote(f"{path}.copy")
     return (
         f"a sync of {path} has failed: a power cut may take lines that stand there",
-        f"check the disk, then put a copy in its place (cp -p {name} {copy} && mv {copy} {name})",
+        f"check the disk, then put a copy in its place (cp -p {name} {copy} && sync && mv {copy} {name})",
     )
 
 

@@ -163,9 +163,14 @@ class Appender:
             self._lock.drop_inherited()
 
     def close(self) -> None:
-        """Give the descriptors back.  The appender may be used again."""
-        self._newest.forget()
-        self._lock.close()
+        """Give the descriptors back, after an append of another thread.  The appender may be used again.
+
+        Not where this thread is in the middle of one, in a signal handler: it goes on with them.
+        """
+        with self._lock.alone() as alone:
+            if alone:
+                self._newest.forget()
+                self._lock.close()
 
     def append_locked(self, events: Sequence[NewEvent]) -> list[Appended]:
         """Append while the caller holds :meth:`locked`."""

@@ -31,6 +31,7 @@ PROMISE_6_PLACES = "tests/promises/test_06_other_things_in_its_places.py"
 WITHOUT_THE_LOCK = "tests/promises/test_syncs_without_the_lock.py"
 INTERRUPTED = "tests/promises/test_syncs_interrupted.py"
 PROMISE_7_NAMED = "tests/promises/test_07_what_was_named.py"
+PROMISE_7_MERGES = "tests/promises/test_07_merges_whose_sync_failed.py"
 PROMISE_7 = "tests/promises/test_07_tampering_shows.py"
 PROMISE_10 = "tests/promises/test_10_the_users_call_is_not_broken.py"
 VERIFYING = "tests/journal/verify"
@@ -163,8 +164,8 @@ EDITS = (
     Edit(
         "the name of the next segment after a sync that went on without the lock has failed",
         "journal/_newest.py",
-        "            self._make_name(tail.number + 1)\n",
-        "            pass\n",
+        "            self._left = left\n            self._make_name(tail.number + 1)\n",
+        "            self._left = left\n",
         WITHOUT_THE_LOCK,
     ),
     Edit(
@@ -252,18 +253,74 @@ EDITS = (
         PROMISE_7_NAMED,
     ),
     Edit(
-        "the memory of a merge's failed sync",
+        "the memory of a failed sync",
         "journal/_settled.py",
-        "            remember_unsynced(home, disk, path)\n",
-        "            pass\n",
+        "        remember_unsynced(home, disk, path)\n",
+        "        pass\n",
+        PROMISE_7_MERGES,
+    ),
+    Edit(
+        "the look at that memory by who names a line",
+        "journal/_settled.py",
+        "    refuse_unsynced(home, [path.parent.name])\n",
+        "",
+        PROMISE_7_MERGES,
+    ),
+    Edit(
+        "the name behind a failed sync for the present writer alone",
+        "journal/_settled.py",
+        "        if present is not None and path.parent.name == present.writer:\n",
+        "        if present is not None:\n",
+        PROMISE_7_MERGES,
+    ),
+    Edit(
+        "the sync of what a killed merge left, before anything is put above it",
+        "journal/_merge.py",
+        "            _sync_merged(home, appender.disk, theirs)  # above",
+        "            # above",
+        PROMISE_7_MERGES,
+    ),
+    Edit(
+        "the lock of a merge that finds nothing new",
+        "journal/_merge.py",
+        "            with appender.locked():\n                _sync",
+        "            if True:\n                _sync",
+        PROMISE_7_MERGES,
+    ),
+    Edit(
+        "the sync of the names on the way to a line that is named",
+        "journal/_anchor.py",
+        "        disk.sync_name(named)\n",
+        "        pass\n",
         PROMISE_7_NAMED,
     ),
     Edit(
-        "the look at whether a merge's sync has failed",
+        "the name behind a segment that cannot be read back",
+        "journal/_newest.py",
+        '            if reason == "sync_failed":  # and the',
+        '            if reason == "":  # and the',
+        PROMISE_6_NAMES,
+    ),
+    Edit(
+        "the second look at what stands, after a failed sync",
+        "journal/_newest.py",
+        "drop what they could not write\n                last = find_last(self._home, self.writer.writer)\n",
+        "drop what they could not write\n                pass\n",
+        PROMISE_6,
+    ),
+    Edit(
+        "the giving back of a reader's lock for a forked child, too",
         "journal/_settled.py",
-        "    if path in find_unsynced(home):\n        raise refuse_unsynced(path)\n",
-        "",
-        PROMISE_7_NAMED,
+        "        disk.unlock(descriptor)\n",
+        "        pass\n",
+        PROMISE_6_LOCK,
+    ),
+    Edit(
+        "the wait of who closes for who appends",
+        "journal/_writer.py",
+        "            if alone:\n",
+        "            if True:\n",
+        PROMISE_6_LOCK,
     ),
     Edit(
         "the sync of each segment of which a line is taken",

@@ -372,3 +372,53 @@ def test_what_was_acknowledged_before_a_fault_keeps_its_place(home: Home, code: 
         now = events(home)
         assert now[: len(before)] == before
         before = now
+
+
+@pytest.fixture
+def torn(home: Home) -> Path:
+    """A segment with a torn tail behind the line of a process that died before its sync; its path."""
+    appender = Appender(home)
+    appender.append([note("first")])
+    appender.append([note("of a process that died")])
+    appender.close()
+    with open(newest_segment(home), "ab") as file:
+        file.write(b'{"torn')
+    return newest_segment(home)
+
+
+def test_what_a_failed_sync_before_sealing_has_taken_is_not_sealed_in(home: Home, torn: Path) -> None:
+    """Some filesystems show at once that what they could not write is lost."""
+
+    class Dropping(WatchedDisk):
+        dropped = False
+
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "sync" and not self.dropped:
+                self.dropped = True
+                content = torn.read_bytes()
+                start = content.index(b"of a process that died")
+                torn.write_bytes(content[:start] + bytes(len(content) - start))
+                raise OSError(errno.EIO, "Input/output error")
+            return call(*arguments)
+
+    Appender(home, disk=Dropping()).append([note("later")])
+    assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "later"]
+    assert not verify(home).damaged
+
+
+def test_a_signal_in_that_sync_leaves_nothing_open(home: Home, torn: Path) -> None:
+    class Interrupted(Exception):
+        pass
+
+    class Signalled(WatchedDisk):
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "sync":
+                raise Interrupted
+            return call(*arguments)
+
+    appender = Appender(home, disk=Signalled())
+    with pytest.raises(Interrupted):
+        appender.append([note("never written")])
+    appender.close()
+    opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert str(torn) not in opened

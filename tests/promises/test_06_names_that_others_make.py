@@ -158,3 +158,27 @@ def test_a_segment_that_was_left_behind_is_told_of_also_where_it_is_empty(home: 
     appender.append([event])
     assert sorted(set(counted_ids(home))) == sorted(counted_ids(home))
     assert not verify(home).damaged
+
+
+def test_a_name_is_made_also_behind_a_segment_that_cannot_be_read_back(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails to sync may fail to read.  Whoever comes new would be told of no failure."""
+    appender = Appender(home, disk=FaultyDisk(2, failing(errno.EIO), ["sync"]))
+    Appender(home).append([note("first")])
+    left, event = newest_segment(home), note("its sync fails")
+
+    def unreadable(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    appender.append([note("second")])
+    with monkeypatch.context() as patch:
+        patch.setattr(newest, "what_stands", unreadable)
+        with pytest.raises(AppendUnknown, match="the next segment could not be opened"):
+            appender.append([event])
+    length = left.stat().st_size
+    Appender(home).append([note("later")])
+    assert left.stat().st_size == length
+    appender.append([event])
+    assert len(counted_ids(home)) == len(set(counted_ids(home))) == 4
+    assert not verify(home).damaged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -13,9 +14,11 @@ import pytest
 
 from keledger.journal import AppendRefused, Home, _disk, verify
 from keledger.journal import _limits as limits
+from keledger.journal._anchor import anchor
 from keledger.journal._disk import Disk
+from keledger.journal._merge import merge
 from keledger.journal._writer import Appender
-from tests.journal.support import events, note
+from tests.journal.support import events, newest_segment, note
 
 from .support import Tell, counted_ids, in_child, started_child
 
@@ -210,3 +213,97 @@ def test_a_child_forked_inside_the_lock_neither_has_it_nor_gives_it_up(
             Appender(home).append([note("other")])
         appender.append_locked([note("parent")])
     assert [event["data"].get("text") for event in events(home)] == [None, "before", "parent"]
+
+
+def by_anchoring(home: Home, disk: Disk) -> None:
+    anchor(home, disk=disk)
+
+
+def by_merging(home: Home, disk: Disk) -> None:
+    other = Home.at(home.path.with_name("other"))
+    merge(other, home.path, appender=Appender(other, disk=disk), actor="test")
+
+
+@pytest.mark.parametrize("reading", [by_anchoring, by_merging])
+@pytest.mark.parametrize("file", ["lock", "segment"])
+def test_a_child_forked_while_another_thread_reads_keeps_no_lock(
+    home: Home, monkeypatch: pytest.MonkeyPatch, reading: Callable[[Home, Disk], None], file: str
+) -> None:
+    """It has the descriptor open, too, and lives on."""
+    Appender(home).append([note("before")])
+    locked = home.lock if file == "lock" else newest_segment(home)
+    held, let_go = threading.Event(), threading.Event()
+
+    class Slow(Disk):
+        def lock(self, descriptor: int, wait_s: float) -> bool:
+            taken = super().lock(descriptor, wait_s)
+            if os.path.samestat(os.fstat(descriptor), locked.stat()) and not held.is_set():
+                held.set()
+                let_go.wait()
+            return taken
+
+    thread = threading.Thread(target=reading, args=(home, Slow()))
+    thread.start()
+    held.wait()
+
+    def live_on(tell: Tell) -> None:
+        tell("here")
+        signal.pause()
+
+    with started_child(live_on) as child:
+        assert child.wait_for_line() == "here"
+        let_go.set()
+        thread.join()
+        monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.1)
+        Appender(home).append([note("after")])
+        child.send(signal.SIGKILL)
+        child.ended()
+    assert len(home.segments(home.writers()[0])) == 1
+    assert len(counted_ids(home)) == 2
+
+
+def test_closing_waits_for_an_append_of_another_thread(home: Home, tmp_path: Path) -> None:
+    """A descriptor that was closed meanwhile may be that of another file, which would be written to."""
+    writing, let_go = threading.Event(), threading.Event()
+
+    class Slow(Disk):
+        slow = False
+
+        def write(self, descriptor: int, data: bytes) -> int:
+            if self.slow:
+                writing.set()
+                let_go.wait()
+            return super().write(descriptor, data)
+
+    disk = Slow()
+    appender = Appender(home, disk=disk)
+    appender.append([note("before")])
+    disk.slow = True
+    appending = threading.Thread(target=appender.append, args=([note("meanwhile")],))
+    appending.start()
+    writing.wait()
+    closing = threading.Thread(target=appender.close)
+    closing.start()
+    closing.join(0.05)
+    others = [open(tmp_path / f"another {number}", "a+b") for number in range(3)]  # noqa: SIM115
+    let_go.set()
+    appending.join()
+    closing.join()
+    for other in others:
+        with other:
+            assert other.seek(0, 2) == 0
+    assert len(counted_ids(home)) == 2
+    appender.append([note("after")])
+
+
+def test_a_signal_handler_that_closes_in_an_append_breaks_nothing(home: Home, tmp_path: Path) -> None:
+    class Signalled(Disk):
+        def write(self, descriptor: int, data: bytes) -> int:
+            appender.close()
+            with open(tmp_path / "another", "wb"):
+                return super().write(descriptor, data)
+
+    appender = Appender(home, disk=Signalled())
+    appender.append([note("whole")])
+    assert len(counted_ids(home)) == 1
+    assert (tmp_path / "another").stat().st_size == 0

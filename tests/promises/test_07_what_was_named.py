@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keledger.journal import AppendUnknown, Home, HomeError, verify
+from keledger.journal import _limits as limits
 from keledger.journal._anchor import anchor
 from keledger.journal._disk import Disk
 from keledger.journal._merge import merge
-from keledger.journal._unsynced import find_unsynced, remember_unsynced
 from keledger.journal._writer import Appender
 from tests.journal.support import newest_segment, note
 
@@ -179,100 +178,27 @@ def test_each_segment_of_which_a_line_is_taken_is_synced(begun: Home) -> None:
     assert {path.stat().st_ino for path in begun.segments(writer)} <= set(synced)
 
 
-@pytest.fixture
-def half_taken(begun: Home) -> tuple[Home, Home]:
-    """A home, and another one that it has merged and that has grown since."""
+@pytest.mark.parametrize("merged", [False, True])
+def test_the_names_on_the_way_to_it_are_synced(begun: Home, monkeypatch: pytest.MonkeyPatch, merged: bool) -> None:
+    """Whoever made them may have been killed before: then the line is synced, and nobody finds it after a power cut."""
     other = Home.at(begun.path.with_name("other"))
-    appender = Appender(other)
-    appender.append([note("taken")])
-    merge(begun, other.path, appender=Appender(begun), actor="test")
-    appender.append([note("to be taken " + "x" * 3000), note("to be taken, too " + "x" * 3000)])
-    return begun, other
+    Appender(other).append([note("theirs")])
+    target = begun.journal / (other if merged else begun).writers()[0]
+    machine = Machine(begun.path)
 
+    class KilledThere(Disk):
+        def sync_folder(self, descriptor: int) -> None:
+            if os.readlink(f"/proc/self/fd/{descriptor}") == str(target):
+                machine.kill()
+            super().sync_folder(descriptor)
 
-def merge_again(home: Home, other: Home, disk: Disk | None = None) -> None:
-    merge(home, other.path, appender=Appender(home, disk=disk), actor="test")
-
-
-class SyncFails(Disk):
-    """A disk whose first sync of a writer's file fails."""
-
-    def __init__(self, machine: Machine, folder: Path) -> None:
-        self.machine, self.folder, self.fails = machine, f"{folder}{os.sep}", True
-
-    def sync(self, descriptor: int) -> None:
-        if self.fails and os.readlink(f"/proc/self/fd/{descriptor}").startswith(self.folder):
-            self.fails = False
-            self.machine.lose(descriptor)
-            raise OSError(errno.EIO, "Input/output error")
-        super().sync(descriptor)
-
-
-def test_a_merge_is_not_done_by_running_it_again_after_its_sync_failed(half_taken: tuple[Home, Home]) -> None:
-    """The second one finds the bytes there and syncs with success: what was lost stays lost in a power cut."""
-    home, other = half_taken
-    (theirs,) = other.writers()
-    left, wanted = newest_segment(other).read_bytes(), set(counted_ids(other))
-    machine = Machine(home.path)
-    disk = SyncFails(machine, home.journal / theirs)
     with machine.running():
-        with pytest.raises(HomeError, match="then merge again"):
-            merge_again(home, other, disk)
-        for action in (lambda: merge_again(home, other), lambda: anchor(home)):
-            with pytest.raises(HomeError, match=r"a sync of .* has failed: .* put a copy in its place"):
-                action()
-        Appender(home).append([note("goes on")])
-    machine.cut_power(home.path.with_name("without"))
-    assert not wanted <= set(counted_ids(Home.at(home.path.with_name("without")))), "nothing was in danger"
-
-    path = home.journal / theirs / "00000001.jsonl"
-    assert path.read_bytes() == left
+        if merged:
+            merge(begun, other.path, appender=Appender(begun, disk=KilledThere()), actor="test")
+        else:
+            monkeypatch.setattr(limits, "SEGMENT_BYTES_MAX", 1)
+            Appender(begun, disk=KilledThere()).append([note("in the next segment")])
     with machine.running():
-        copy = path.with_name("copy")
-        copy.write_bytes(left)
-        copy.chmod(0o600)
-        os.replace(copy, path)
-        merge_again(home, other)
-    machine.cut_power(home.path.with_name("with"))
-    assert wanted <= set(counted_ids(Home.at(home.path.with_name("with"))))
-
-
-def test_after_a_restart_the_disk_shows_what_there_is(
-    half_taken: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home, other = half_taken
-    (theirs,) = other.writers()
-    with pytest.raises(HomeError):
-        merge_again(home, other, SyncFails(Machine(home.path), home.journal / theirs))
-    monkeypatch.setattr("keledger.journal._unsynced.boot_id", lambda: "the next start")
-    merge_again(home, other)
-    assert set(counted_ids(other)) <= set(counted_ids(home))
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"{}", b'[{"path":1}]', b"\xff"])
-def test_a_note_of_it_that_a_power_cut_has_torn_is_over(half_taken: tuple[Home, Home], content: bytes) -> None:
-    home, other = half_taken
-    home.unsynced.write_bytes(content)
-    merge_again(home, other)
-    assert set(counted_ids(other)) <= set(counted_ids(home))
-
-
-def test_something_else_in_its_place_is_told(half_taken: tuple[Home, Home]) -> None:
-    home, other = half_taken
-    os.mkfifo(home.unsynced)
-    for action in (lambda: merge_again(home, other), lambda: anchor(home)):
-        with pytest.raises(HomeError, match=r"cannot read .*unsynced: .* move it away"):
-            action()
-
-
-def test_it_is_remembered_of_each_file(begun: Home) -> None:
-    disk, others = Disk(), [Home.at(begun.path.with_name(name)) for name in ("one", "two")]
-    for other in others:
-        Appender(other).append([note("theirs")])
-        merge_again(begun, other)
-    paths = [path for other in others for path in begun.segments(other.writers()[0])]
-    for path in (*paths, paths[0]):
-        remember_unsynced(begun, disk, path)
-    assert sorted(find_unsynced(begun)) == sorted(paths)
-    paths[0].unlink()
-    assert find_unsynced(begun) == paths[1:]
+        taken = anchor(begun)
+    machine.cut_power(begun.path.with_name("after"))
+    assert not verify(Home.at(begun.path.with_name("after")), anchors=[taken]).damaged

@@ -210,8 +210,9 @@ class Kernel(Processes):
         if _is_truth(name) and os.path.lexists(name):
             raise Violation(f"{name} is renamed over: what is in journal/ and prices/ is never replaced")
         os.replace(source, target)
-        folder, last = self._storage.folder_of(name)
-        before, old = self._storage.folder_of(str(source))
+        storage = self._disk_of(name) or self._storage
+        folder, last = storage.folder_of(name)
+        before, old = storage.folder_of(str(source))
         node = before.entries[old]
         if before is folder:
             folder.change(Change(last, node, renamed_from=old))
@@ -223,7 +224,7 @@ class Kernel(Processes):
         """unlink(2)."""
         name = str(path)
         self._enter("unlink", name)
-        folder, last = self._storage.folder_of(name)
+        folder, last = (self._disk_of(name) or self._storage).folder_of(name)
         if _is_truth(name) and not last.startswith("."):
             raise Violation(f"{name} is removed: nothing in journal/ and prices/ ever is")
         os.unlink(path)
