@@ -395,13 +395,15 @@ def test_what_a_failed_sync_before_sealing_has_taken_is_not_sealed_in(home: Home
         def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
             if name == "sync" and not self.dropped:
                 self.dropped = True
-                content = torn.read_bytes()
-                start = content.index(b"of a process that died")
-                torn.write_bytes(content[:start] + bytes(len(content) - start))
+                file.seek(start)
+                file.write(bytes(length - start))
+                file.flush()
                 raise OSError(errno.EIO, "Input/output error")
             return call(*arguments)
 
-    Appender(home, disk=Dropping()).append([note("later")])
+    start, length = torn.read_bytes().index(b"of a process that died"), torn.stat().st_size
+    with open(torn, "r+b") as file:
+        Appender(home, disk=Dropping()).append([note("later")])
     assert [event["data"].get("text") for event in events(home)] == [None, "first", None, "later"]
     assert not verify(home).damaged
 

@@ -295,8 +295,10 @@ class Kernel(Processes):
                 if not self.patient and self.chance.random() < _GIVES_UP:
                     raise failing(errno.EINTR, descriptor) from None
                 self.trace.append((process.name, "waits", descriptor))
-                self.turns.wait_for_lock(process)
-                self.current = process
+                try:
+                    self.turns.wait_for_lock(process)
+                finally:
+                    self.current = process
                 if not process.alive:
                     raise Crash from None
             else:

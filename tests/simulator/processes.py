@@ -163,8 +163,10 @@ class Processes:
         process = self.current
         assert process is not None
         if process.alive:
-            self.turns.pass_on(process)
-            self.current = process
+            try:
+                self.turns.pass_on(process)
+            finally:
+                self.current = process
         if not process.alive:
             raise Crash
         return process

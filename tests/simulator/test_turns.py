@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 from collections.abc import Callable
 from functools import partial
@@ -97,13 +98,15 @@ def test_a_deadlock_is_told(tmp_path: Path) -> None:
         kernel.end()
 
 
-def test_what_comes_out_of_one_ends_the_crowd(tmp_path: Path) -> None:
-    kernel = Kernel(Random(0), tmp_path)
+@pytest.mark.parametrize("seed", range(10))
+def test_what_comes_out_of_one_ends_the_crowd(tmp_path: Path, seed: int) -> None:
+    kernel = Kernel(Random(seed), tmp_path)
     computer = Computer(Storage(tmp_path), "it", {}, Quiet())
     processes = [kernel.start(name, computer) for name in NAMES]
 
     def live(process: Process) -> None:
-        with kernel.running(process):
+        with kernel.running(process), contextlib.ExitStack() as stack:
+            stack.callback(kernel.lstat, tmp_path)  # what each does on its way out is still its own
             for number in range(100):
                 kernel.lstat(tmp_path)
                 if process is processes[0] and number == 5:

@@ -67,11 +67,12 @@ class Turns(Generic[_Who]):
         runner = self._runners.get(who) if who is not None else None
         if runner is None or not (runner.waits or self._chance.random() < self._restless):
             return
-        chosen = self._choose()
-        if chosen is not runner:
-            chosen.turn.release()
-            runner.turn.acquire()
-        if self._failed is not None:
+        if self._failed is None:
+            chosen = self._choose()
+            if chosen is not runner:
+                chosen.turn.release()
+                runner.turn.acquire()
+        if self._failed is not None:  # each goes to its end alone
             raise Stopped
 
     def wait_for_lock(self, who: _Who) -> None:
