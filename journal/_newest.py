@@ -19,7 +19,7 @@ from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
 from ._lock import UNSEEN, HomeLock, Seen
-from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
+from ._opening import Last, find_last, highest_tick, instead_of, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
 
@@ -287,12 +287,11 @@ class NewestSegment:
         end = read_end(path)
         if end is None:
             return False
-        if len(end.line) == end.size_bytes:  # no event yet: whoever began it may have died before its names were synced
-            sync_folder(self._disk, path.parent)
-            self._sync_names_above()
         tail = Tail(self._disk, self._disk.open_append(path), path, end.size_bytes, end.hash)
         self._tail = tail
         tail.take(end.line)
+        if len(end.line) == end.size_bytes and not self._sync_first_line(tail):
+            return True
         if not self._disk.lock(tail.descriptor, limits.SYNC_WAIT_S):
             waiting, tail.descriptor = tail.descriptor, self._disk.open_append(path)
             close_quietly(self._disk, waiting)  # so that the wait that was given up is over
@@ -302,6 +301,26 @@ class NewestSegment:
         following = Path(tail.next_path)
         if following.is_file() and not following.is_symlink():  # the sync that was waited for has failed
             self.forget()
+            return False
+        return True
+
+    def _sync_first_line(self, tail: Tail) -> bool:
+        """Sync a segment without an event, and its names: whoever began it may have died before they were durable.
+
+        Else a failed sync of the first event could take that line along, and with it what it seals.  False where this
+        sync fails: then another segment is begun in its place.
+        """
+        path = tail.path
+        sync_folder(self._disk, path.parent)
+        self._sync_names_above()
+        try:
+            self._disk.sync(tail.descriptor)
+        except OSError:
+            self.forget()
+            after, seals = instead_of(path)
+            self._left = _Left(path, tail.end, after, "sync_failed", self._lock.seen)
+            self._make_name(tail.number + 1)
+            self._create(tail.number + 1, after, seals, "sync_failed")
             return False
         return True
 

@@ -65,8 +65,8 @@ EDITS = (
     Edit(
         "the sync of a segment's name whose maker died",
         "journal/_newest.py",
-        "            sync_folder(self._disk, path.parent)\n",
-        "            pass\n",
+        "        sync_folder(self._disk, path.parent)\n",
+        "        pass\n",
         PROMISE_1,
     ),
     Edit(
@@ -227,9 +227,23 @@ EDITS = (
     Edit(
         "the sync of names by whoever finds a segment without an event",
         "journal/_newest.py",
-        "            sync_folder(self._disk, path.parent)\n            self._sync_names_above()\n",
-        "            pass\n",
+        "        sync_folder(self._disk, path.parent)\n        self._sync_names_above()\n",
+        "",
         PROMISE_1,
+    ),
+    Edit(
+        "the sync of a first line by whoever finds a segment without an event",
+        "journal/_newest.py",
+        "            self._disk.sync(tail.descriptor)\n        except",
+        "            pass\n        except",
+        INTERRUPTED,
+    ),
+    Edit(
+        "the segment that is begun in place of one whose first line may be lost",
+        "journal/_newest.py",
+        '            self._create(tail.number + 1, after, seals, "sync_failed")\n            return False\n',
+        "            return False\n",
+        INTERRUPTED,
     ),
     Edit(
         "the look at who had the lock since a sync failed",

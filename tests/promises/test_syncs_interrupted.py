@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, Home, verify
+from keledger.journal import AppendRefused, Home, HomeError, verify
 from keledger.journal import _limits as limits
 from keledger.journal._writer import Appender
 from tests.journal.support import events, newest_segment, note
@@ -251,3 +251,70 @@ def test_where_no_thread_may_be_started_the_lock_is_asked_for(begun: Home, monke
         Appender(begun).append([note("refused")])
     Appender(begun, disk=Company()).append([note("second")])
     assert texts(begun) == ["first", "second"]
+
+
+@pytest.fixture
+def headed(begun: Home, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A process was killed in the sync of the next segment's first line: it stands there, and is not on the disk."""
+    machine = Machine(begun.path)
+
+    class Killed(WatchedDisk):
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            if name == "sync" and newest_segment(begun).stem == "00000002":
+                machine.kill()
+            return call(*arguments)
+
+    with machine.running(), monkeypatch.context() as patch:
+        patch.setattr(limits, "SEGMENT_BYTES_MAX", 1)
+        Appender(begun, disk=Killed()).append([note("never written")])
+    assert newest_segment(begun).stem == "00000002"
+    return machine
+
+
+class Losing(WatchedDisk):
+    """A disk on which the *at*-th sync fails and loses what it was to write; *full* for one new name after it."""
+
+    def __init__(self, machine: Machine, at: int, *, full: bool = False) -> None:
+        self.machine, self.left, self.full = machine, at, full
+
+    def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Fail once."""
+        self.left -= name == "sync"
+        if name == "sync" and self.left == 0:
+            self.machine.lose(arguments[0])
+            raise OSError(errno.EIO, "Input/output error")
+        if name == "write" and self.full and self.left <= 0:
+            self.full = False
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return call(*arguments)
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["of that line", "of the event"])
+def test_a_failed_sync_takes_no_dead_process_first_line_along(begun: Home, headed: Machine, at: int) -> None:
+    """It says where the segment below ends."""
+    event = note("acknowledged")
+    with headed.running():
+        Appender(begun, disk=Losing(headed, at)).append([event])
+    after = Home.at(begun.path.with_name("after"))
+    headed.cut_power(after.path)
+    assert event.id in counted_ids(after)
+    assert not verify(after).damaged
+
+
+def test_nor_where_there_is_no_room_for_another_at_first(begun: Home, headed: Machine) -> None:
+    event = note("acknowledged at last")
+    with headed.running():
+        appender = Appender(begun, disk=Losing(headed, 1, full=True))
+        with pytest.raises(AppendRefused, match="nothing was written"):
+            appender.append([event])
+        appender.append([event])
+    after = Home.at(begun.path.with_name("after"))
+    headed.cut_power(after.path)
+    assert counted_ids(after).count(event.id) == 1
+    assert not verify(after).damaged
+
+
+def test_a_first_line_that_says_nothing_is_told(begun: Home, headed: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keledger.journal._opening.read_head", lambda path: None)
+    with pytest.raises(HomeError, match=r"00000002.jsonl does not say where it goes on: run keledger verify"):
+        Appender(begun, disk=Losing(headed, 1)).append([note("refused")])
