@@ -19,7 +19,7 @@ from ._errors import AppendRefused
 from ._home import Home, WriterIdentity, make_writer, read_writer
 from ._line import ZERO_HASH, encode_line, fits, stated_hash
 from ._lock import UNSEEN, HomeLock, Seen
-from ._opening import Last, find_last, highest_tick, instead_of, opening_event, seal, seals_after, what_stands
+from ._opening import Last, find_last, highest_tick, opening_event, seal, seals_after, what_stands
 from ._segment import read_end
 from ._time import format_time, now_us
 
@@ -308,19 +308,17 @@ class NewestSegment:
         """Sync a segment without an event, and its names: whoever began it may have died before they were durable.
 
         Else a failed sync of the first event could take that line along, and with it what it seals.  False where this
-        sync fails: then another segment is begun in its place.
+        sync fails: then the next segment is begun, behind that line only if it still stands.
         """
-        path = tail.path
-        sync_folder(self._disk, path.parent)
+        sync_folder(self._disk, tail.path.parent)
         self._sync_names_above()
         try:
             self._disk.sync(tail.descriptor)
         except OSError:
-            self.forget()
-            after, seals = instead_of(path)
-            self._left = _Left(path, tail.end, after, "sync_failed", self._lock.seen)
+            self._left = _Left(tail.path, None, None, "sync_failed", UNSEEN)
             self._make_name(tail.number + 1)
-            self._create(tail.number + 1, after, seals, "sync_failed")
+            self.forget()
+            self._open_behind(self._home.segments(self.writer.writer), "sync_failed")
             return False
         return True
 

@@ -13,7 +13,7 @@ from ._home import Home, WriterIdentity
 from ._identity import new_id
 from ._line import ZERO_HASH, NewEvent, stamps
 from ._reader import scan_journal
-from ._segment import SegmentHead, read_end, read_head, scan_segment
+from ._segment import read_end, read_head, scan_segment
 
 READER_MIN = "0.1.0"
 """The oldest release that reads what this one writes."""
@@ -87,30 +87,9 @@ def seals_after(paths: Sequence[Path], last: Last | None, number: int) -> list[d
 def _seals_of_lone_head(path: Path, last: Last) -> list[dict[str, Any]]:
     """What a segment seals that holds nothing else: its one line may not be durable, and what it says must be."""
     head = read_head(path)
-    return _seals_of(head) if head is not None and last.seq == head.event.get("seq") else []
-
-
-def _seals_of(head: SegmentHead) -> list[dict[str, Any]]:
+    if head is None or last.seq != head.event.get("seq"):
+        return []
     return [sealed for sealed in head.event["data"]["seals"] if sealed["file"] in head.seals]
-
-
-def instead_of(path: Path) -> tuple[Last | None, list[dict[str, Any]]]:
-    """Where a segment goes on that is begun in place of one, without an event, whose first line may be lost.
-
-    The same as that one, which it seals off whole.  Raises OSError, and HomeError where that first line is odd.
-    """
-    head = read_head(path)
-    try:
-        if head is None:
-            raise TypeError
-        seals = [*_seals_of(head), seal(path, 0)]
-        above = head.event["data"].get("predecessor")
-        if above is None:
-            return None, seals
-        tick = head.event["tick"] - 1  # as _create_file draws it
-        return Last(above["file"], above["length_bytes"], above["seq"], tick, head.prev_hash), seals
-    except (KeyError, TypeError):
-        raise HomeError(f"the first line of {path} does not say where it goes on: run keledger verify") from None
 
 
 def find_last(home: Home, writer: str) -> Last | None:

@@ -65,7 +65,7 @@ EDITS = (
     Edit(
         "the sync of a segment's name whose maker died",
         "journal/_newest.py",
-        "        sync_folder(self._disk, path.parent)\n",
+        "        sync_folder(self._disk, tail.path.parent)\n",
         "        pass\n",
         PROMISE_1,
     ),
@@ -227,7 +227,7 @@ EDITS = (
     Edit(
         "the sync of names by whoever finds a segment without an event",
         "journal/_newest.py",
-        "        sync_folder(self._disk, path.parent)\n        self._sync_names_above()\n",
+        "        sync_folder(self._disk, tail.path.parent)\n        self._sync_names_above()\n",
         "",
         PROMISE_1,
     ),
@@ -239,10 +239,10 @@ EDITS = (
         INTERRUPTED,
     ),
     Edit(
-        "the segment that is begun in place of one whose first line may be lost",
+        "the segment that is begun where that sync fails",
         "journal/_newest.py",
-        '            self._create(tail.number + 1, after, seals, "sync_failed")\n            return False\n',
-        "            return False\n",
+        '(self._home.segments(self.writer.writer), "sync_failed")\n            return False\n',
+        "\n            return self._open_clean(tail.path)\n",
         INTERRUPTED,
     ),
     Edit(

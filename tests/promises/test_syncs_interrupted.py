@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, Home, HomeError, verify
+from keledger.journal import AppendRefused, Home, verify
 from keledger.journal import _limits as limits
 from keledger.journal._writer import Appender
 from tests.journal.support import events, newest_segment, note
@@ -289,32 +289,45 @@ class Losing(WatchedDisk):
         return call(*arguments)
 
 
-@pytest.mark.parametrize("at", [1, 2], ids=["of that line", "of the event"])
-def test_a_failed_sync_takes_no_dead_process_first_line_along(begun: Home, headed: Machine, at: int) -> None:
+def test_a_failed_sync_takes_no_dead_process_first_line_along(begun: Home, headed: Machine) -> None:
     """It says where the segment below ends."""
     event = note("acknowledged")
     with headed.running():
-        Appender(begun, disk=Losing(headed, at)).append([event])
+        Appender(begun, disk=Losing(headed, 2)).append([event])
     after = Home.at(begun.path.with_name("after"))
     headed.cut_power(after.path)
     assert event.id in counted_ids(after)
     assert not verify(after).damaged
 
 
-def test_nor_where_there_is_no_room_for_another_at_first(begun: Home, headed: Machine) -> None:
-    event = note("acknowledged at last")
+@pytest.mark.parametrize("full", [False, True], ids=["room", "no room at first"])
+def test_where_that_line_cannot_be_synced_the_next_segment_is_begun(begun: Home, headed: Machine, full: bool) -> None:
+    """Behind that line, which may have been named; so a power cut shows that it is lost, and takes nothing else."""
+    event, others = note("acknowledged at last"), set(counted_ids(begun))
     with headed.running():
-        appender = Appender(begun, disk=Losing(headed, 1, full=True))
-        with pytest.raises(AppendRefused, match="nothing was written"):
-            appender.append([event])
+        appender = Appender(begun, disk=Losing(headed, 1, full=full))
+        if full:
+            with pytest.raises(AppendRefused, match="nothing was written"):
+                appender.append([event])
         appender.append([event])
+        assert newest_segment(begun).stem == "00000003"
+    assert not verify(begun).damaged
     after = Home.at(begun.path.with_name("after"))
     headed.cut_power(after.path)
-    assert counted_ids(after).count(event.id) == 1
-    assert not verify(after).damaged
+    assert set(counted_ids(after)) == {event.id, *others}
+    assert {finding.kind for finding in verify(after).findings if finding.damage} == {"chain_broken", "segment_short"}
 
 
-def test_a_first_line_that_says_nothing_is_told(begun: Home, headed: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keledger.journal._opening.read_head", lambda path: None)
-    with pytest.raises(HomeError, match=r"00000002.jsonl does not say where it goes on: run keledger verify"):
-        Appender(begun, disk=Losing(headed, 1)).append([note("refused")])
+def test_where_it_is_seen_to_be_lost_the_chain_goes_on_without_it(begun: Home, headed: Machine) -> None:
+    class Dropping(Losing):
+        def around(self, name: str, call: Callable[..., Any], *arguments: Any) -> Any:
+            try:
+                return super().around(name, call, *arguments)
+            except OSError:
+                os.ftruncate(arguments[0], 0)
+                raise
+
+    Appender(begun, disk=Dropping(headed, 1)).append([note("goes on")])
+    assert newest_segment(begun).stem == "00000003"
+    assert not verify(begun).damaged
+    assert len(counted_ids(begun)) == 2
