@@ -242,8 +242,8 @@ def close_quietly(disk: Disk, descriptor: int) -> None:
         disk.close(descriptor)
 
 
-def write_new(disk: Disk, path: Path, data: bytes) -> None:
-    """Write a small file beside the journal, whole and synced, over an older one of its name.
+def write_new(disk: Disk, path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Write a small file beside the journal, whole and *synced*, over an older one of its name.
 
     The bytes go to a temporary name first; the folder is synced after the rename, through a descriptor that was
     opened before it.
@@ -257,13 +257,15 @@ def write_new(disk: Disk, path: Path, data: bytes) -> None:
                 view = data
                 while view:
                     view = view[disk.write(descriptor, view) :]
-                disk.sync(descriptor)
+                if synced:
+                    disk.sync(descriptor)
             finally:
                 disk.close(descriptor)
             disk.replace(temporary, path)
         except BaseException:
             disk.remove(temporary)
             raise
-        disk.sync_folder(folder)
+        if synced:
+            disk.sync_folder(folder)
     finally:
         disk.close(folder)

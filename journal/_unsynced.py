@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 
 from ._boot import boot_id
-from ._disk import Disk, close_quietly
+from ._disk import Disk, write_new
 from ._errors import HomeError
 from ._home import Home, remedy
 from ._plain_file import read_plain_file
@@ -30,13 +30,7 @@ def remember_unsynced(home: Home, disk: Disk, path: Path) -> None:
     """
     with contextlib.suppress(OSError, HomeError):
         kept = [_entry(home, other) for other in find_unsynced(home) if other != path]
-        draft = home.path / f".{home.unsynced.name}.{os.getpid()}.{os.urandom(4).hex()}"
-        descriptor = disk.create_exclusive(draft)
-        try:
-            disk.write(descriptor, orjson.dumps([*kept, _entry(home, path)]) + b"\n")
-        finally:
-            close_quietly(disk, descriptor)
-        disk.replace(draft, home.unsynced)
+        write_new(disk, home.unsynced, orjson.dumps([*kept, _entry(home, path)]) + b"\n", synced=False)
 
 
 def find_unsynced(home: Home) -> list[Path]:

@@ -93,8 +93,8 @@ EDITS = (
     Edit(
         "the sync of a price file before it gets its name",
         "journal/_disk.py",
-        "                    view = view[disk.write(descriptor, view) :]\n                disk.sync(descriptor)\n",
-        "                    view = view[disk.write(descriptor, view) :]\n",
+        "                if synced:\n                    disk.sync(descriptor)\n",
+        "",
         PROMISE_1,
     ),
     Edit(
