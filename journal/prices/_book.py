@@ -13,6 +13,7 @@ from keledger.journal._money import micro_per_million, pico_to_usd, usd_to_pico
 from ._cells import DAY_MINUTES, Cell
 from ._layer import Layer
 from ._names import Match, Names
+from ._rates import Rate, Source, flatten
 
 BUCKETS = (
     "input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "input_audio", "cache_read_audio",
@@ -20,6 +21,9 @@ BUCKETS = (
     "input_audio_ms", "input_pages", "input_chars", "web_searches", "file_searches", "requests",
 )  # fmt: skip
 """The order in which a cost tells its buckets; any other bucket comes after these, by name."""
+
+PRICER_VERSION = 1
+"""Of the rules by which a book's cells become a cost.  A reprice names it: another version may say something else."""
 
 TIER_BUCKETS = frozenset(BUCKETS[:8])
 """The input tokens.  Their sum is the size of a request, by which a price tier is chosen."""
@@ -38,13 +42,6 @@ _MINUTE_US = 60 * 1_000_000
 _price_pico = lru_cache(4096)(micro_per_million)
 
 
-class _Source(NamedTuple):
-    """The cells of one layer for one model and context: boundaries in time, and the cells after each of them."""
-
-    starts_us: list[int]
-    spans: list[tuple[Cell, ...]]
-
-
 _NO_CONTEXT: Mapping[str, str] = {}
 
 
@@ -53,7 +50,26 @@ class _Prices(NamedTuple):
 
     match: Match | None
     matched: dict[str, str] | None
-    sources: list[_Source]
+    sources: list[Source]
+
+
+class Found(NamedTuple):
+    """What one layer has under one name: the layer's place in the book, 0 being the strongest, and its cells."""
+
+    place: int
+    match: Match
+    cells: tuple[Cell, ...]
+
+    def offered(self) -> tuple[Cell, ...]:
+        """The cells that may be used.
+
+        A maker's terms for batches and tiers are not those of who resells its models: only standard prices are.
+        """
+        return tuple(cell for cell in self.cells if not (self.match.by_fallback and cell.context))
+
+    def of_context(self, context: str) -> list[Cell]:
+        """Those of one context."""
+        return [cell for cell in self.offered() if cell.context == context]
 
 
 class Book:
@@ -68,6 +84,16 @@ class Book:
     def match(self, provider: str, model: str) -> Match | None:
         """Which model of the book *model* of *provider* is, and by which rule; None where no rule says it."""
         return self._prices(provider, model, _NO_CONTEXT).match
+
+    def priced_model(self, provider: str, asked: str, answered: str | None) -> str:
+        """The model that is billed: the one that answered, unless only the asked one is in the book."""
+        if answered and answered != asked and self.match(provider, answered) is not None:
+            return answered
+        return asked
+
+    def rates(self, provider: str, model: str, context: Mapping[str, str]) -> tuple[Rate, ...]:
+        """The prices of *model* in *context* as disjoint rows: what :meth:`price` looks up, all of it."""
+        return flatten(self._prices(provider, model, context).sources)
 
     def price(
         self,
@@ -157,27 +183,52 @@ class Book:
         return prices
 
     def _find_prices(self, provider: str, model: str, context: Mapping[str, str]) -> _Prices:
-        matches = self._matches(provider, model)
-        if not matches:
+        found = self.found(provider, model)
+        if not found:
             return _Prices(None, None, [])
-        matched = matches[0].told()
-        found = [
-            (layer.cells(match.provider, match.model), match.by_fallback) for layer in self._layers for match in matches
-        ]
-        # A maker's terms for batches and tiers are not those of who resells its models: only standard prices are.
-        offered = {cell.context for cells, by_fallback in found for cell in cells if not by_fallback}
-        asked, _ = self._names.spellings(provider, model)
-        chosen = _choose_context(offered | {""}, *self._names.split_context(asked, context))
+        match = found[0].match
+        matched = match.told()
+        chosen = self.chosen_context(found, provider, model, context)
         if chosen is None:
-            return _Prices(matches[0], matched, [])
+            return _Prices(match, matched, [])
         if chosen:
             matched["context"] = chosen
-        sources = [
-            _by_time([cell for cell in cells if cell.context == chosen])
-            for cells, by_fallback in found
-            if not (by_fallback and chosen)
+        return _Prices(match, matched, [_by_time(each.of_context(chosen)) for each in found])
+
+    def found(self, provider: str, model: str) -> list[Found]:
+        """All cells of a name, strongest first; none where no rule says what it means."""
+        matches = self._matches(provider, model)
+        return [
+            Found(place, match, layer.cells(match.provider, match.model))
+            for place, layer in enumerate(self._layers)
+            for match in matches
         ]
-        return _Prices(matches[0], matched, sources)
+
+    def chosen_context(
+        self, found: Iterable[Found], provider: str, model: str, context: Mapping[str, str]
+    ) -> str | None:
+        """The context by whose cells, of those *found* under a name, a call is priced; None where none fits."""
+        asked, _ = self._names.spellings(provider, model)
+        offered = {"", *(cell.context for each in found for cell in each.offered())}
+        return _choose_context(offered, *self._names.split_context(asked, context))
+
+    def own_name(self, provider: str, model: str) -> tuple[str, str]:
+        """A provider's id and a model's shortest name in lower case: under which a layer's own entry is found."""
+        asked, spellings = self._names.spellings(provider, model)
+        return asked, spellings[-1]
+
+    def terms(self, provider: str, context: Mapping[str, str]) -> dict[str, str]:
+        """A pricing context as layers have it: aliases resolved, values that change no price left out."""
+        return self._names.terms(self.own_name(provider, "")[0], context)
+
+    def models(self) -> list[tuple[str, str]]:
+        """The provider and model of everything that has prices, in order."""
+        return sorted({named for layer in self._layers for named in layer.models()})
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, strongest first."""
+        return self._layers
 
     def _matches(self, provider: str, model: str) -> list[Match]:
         """What a name means: its own entry in a layer first, then what the table of names says."""
@@ -204,15 +255,15 @@ def _choose_context(offered: Iterable[str], must: Mapping[str, str], may: Mappin
     return min(fitting)[1] if fitting else None
 
 
-def _by_time(cells: Sequence[Cell]) -> _Source:
+def _by_time(cells: Sequence[Cell]) -> Source:
     """Cells by the spans between all their boundaries; within a span the higher tiers first."""
     starts_us = sorted({instant for cell in cells for instant in (cell.valid_from_us, cell.valid_to_us)})
     by_tier = sorted(cells, key=lambda cell: -cell.input_over)
     spans = [tuple(cell for cell in by_tier if cell.valid_from_us <= start < cell.valid_to_us) for start in starts_us]
-    return _Source(starts_us, spans)
+    return Source(starts_us, spans)
 
 
-def _holding(sources: Iterable[_Source], at_us: int, input_total: int) -> Mapping[str, str | None]:
+def _holding(sources: Iterable[Source], at_us: int, input_total: int) -> Mapping[str, str | None]:
     """The prices by bucket that hold for a request of this size at this instant."""
     days, minute = divmod(at_us // _MINUTE_US, DAY_MINUTES)
     weekday = (days + 3) % 7  # 1970-01-01 was a Thursday, which is 3 from Monday

@@ -24,6 +24,7 @@ ALWAYS_US = 2**62
 """Stands for no end, and its negative for no beginning: beyond every instant, inside 64 bits."""
 
 DAY_MINUTES = 24 * 60
+MINUTE_US = 60 * 1_000_000
 EVERY_DAY = "1111111"
 NAME_BYTES_MAX = 256
 """Of a provider, model, layer or rule, in UTF-8: what a call's own attributes may have."""
@@ -70,8 +71,8 @@ class Cell(NamedTuple):
     date: str | None = None
     carried_from: str | None = None
 
-    def sort_key(self) -> tuple[str, str, str, int, int, str, int]:
-        """The order of cells in a layer."""
+    def sort_key(self) -> tuple[str, str, str, int, int, str, int, int, int, tuple[str, ...]]:
+        """The order of cells in a layer.  Two cells that are equal in all but their last three share no bucket."""
         return (
             self.provider,
             self.model,
@@ -80,6 +81,29 @@ class Cell(NamedTuple):
             self.minute_from,
             self.weekdays,
             self.input_over,
+            self.valid_to_us,
+            self.minute_to,
+            tuple(sorted(self.usd_per_million)),
+        )
+
+    def holds(self, at_us: int, input_total: int) -> bool:
+        """Whether it holds for a request at this instant, with so many input tokens."""
+        days, minute = divmod(at_us // MINUTE_US, DAY_MINUTES)
+        return (
+            self.valid_from_us <= at_us < self.valid_to_us
+            and self.input_over < input_total
+            and self.minute_from <= minute < self.minute_to
+            and self.weekdays[(days + 3) % 7] == "1"  # 1970-01-01 was a Thursday, which is 3 from Monday
+        )
+
+    def meets(self, other: Cell) -> bool:
+        """Whether both hold at some instant, for requests of the same size or not."""
+        return (
+            self.valid_from_us < other.valid_to_us
+            and other.valid_from_us < self.valid_to_us
+            and self.minute_from < other.minute_to
+            and other.minute_from < self.minute_to
+            and any(x == y == "1" for x, y in zip(self.weekdays, other.weekdays, strict=True))
         )
 
 
@@ -149,6 +173,11 @@ def parse_layer(content: bytes) -> tuple[LayerHeader, tuple[Cell, ...]]:
     if refusals:
         raise InputRefused(f"the price layer {header.name} is refused: {refusals[0]}", refusals)
     return header, tuple(cells)
+
+
+def parse_header(content: bytes) -> LayerHeader:
+    """The header of a layer, whose cells are not looked at.  Raises InputRefused where it is none."""
+    return _parse_header(content[: content.find(b"\n")].decode(errors="replace"))
 
 
 def _parse_header(line: str) -> LayerHeader:
@@ -231,18 +260,8 @@ def _refused_order(cells: Sequence[Cell]) -> list[str]:
         f"two prices of {a.provider}/{a.model} overlap for {', '.join(sorted(shared))}"
         for group in together.values()
         for a, b in combinations(group, 2)
-        if (shared := a.usd_per_million.keys() & b.usd_per_million.keys()) and _overlap(a, b)
+        if (shared := a.usd_per_million.keys() & b.usd_per_million.keys()) and a.meets(b)
     ]
-
-
-def _overlap(a: Cell, b: Cell) -> bool:
-    return (
-        a.valid_from_us < b.valid_to_us
-        and b.valid_from_us < a.valid_to_us
-        and a.minute_from < b.minute_to
-        and b.minute_from < a.minute_to
-        and any(x == y == "1" for x, y in zip(a.weekdays, b.weekdays, strict=True))
-    )
 
 
 def _header_object(header: LayerHeader) -> dict[str, Any]:

@@ -103,6 +103,18 @@ class Names:
             (must if self._changes_price(provider, key, value) else may)[key] = value
         return must, may
 
+    def terms(self, provider: str, context: Mapping[str, str]) -> dict[str, str]:
+        """The same as a layer has it: what means something else is said as that, and neutral values are left out."""
+        meant = dict(self._meant(key, value) for key, value in context.items())
+        return {
+            key: value
+            for key, value in meant.items()
+            if not any(
+                rule["key"] == key and provider in rule.get("providers", (provider,)) and value in rule["neutral"]
+                for rule in self._contexts
+            )
+        }
+
     def _meant(self, key: str, value: str) -> tuple[str, str]:
         for alias in self._context_aliases:
             if (alias["key"], alias["value"]) == (key, value):

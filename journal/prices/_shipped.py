@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from keledger.journal._errors import JournalDamaged
 
@@ -14,6 +16,7 @@ _FOLDER = Path(__file__).parents[2] / "data" / "prices"
 of a first price."""
 
 _MANIFEST = "book.json"
+_NAME_RULES = "name_rules.json"
 
 
 def shipped_manifest() -> BookManifest:
@@ -35,6 +38,12 @@ def shipped_book() -> tuple[bytes, dict[str, bytes]]:
             f"the price files of this installation in {_FOLDER} do not fit their manifest: install keledger again"
         )
     return manifest.content, {sha256: by_sha256[sha256] for sha256 in manifest.files}
+
+
+def shipped_name_rules() -> dict[str, Any]:
+    """The program's own rules of names, which are merged with those of a list: ``docs/prices.md``."""
+    rules: dict[str, Any] = json.loads(_read(_NAME_RULES))
+    return rules
 
 
 def _read(name: str) -> bytes:

@@ -87,19 +87,27 @@ class PriceStore:
         self._folder = folder
         self._books: dict[str, Book] = {}
         self._held: Mapping[str, bytes] = {}
+        self._files: dict[str, dict[str, bytes]] = {}
 
     def hold(self, files: Mapping[str, bytes]) -> None:
         """Take files by their SHA-256 that *folder* does not have yet, as long as this object lives."""
-        self._held = files
+        self._held = {**self._held, **files}
 
     def load_book(self, sha256: str) -> Book:
         """A book with its layers and names, read and checked once."""
         book = self._books.get(sha256)
         if book is None:
-            *layers, names = [(self.read(file), str(self._folder / file)) for file in self.load_manifest(sha256).files]
+            manifest = self.load_manifest(sha256)
+            files = {file: self.read(file) for file in manifest.files}
+            *layers, names = [(files[file], str(self._folder / file)) for file in manifest.files]
             book = Book(sha256, [Layer(*layer) for layer in layers], Names(*names))
+            self._files[sha256] = {**files, sha256: manifest.content}
             self._books[sha256] = book
         return book
+
+    def loaded_files(self, sha256: str) -> Mapping[str, bytes]:
+        """Every file of a book that was loaded, as it was then; the folder may be gone since."""
+        return self._files[sha256]
 
     def load_manifest(self, sha256: str) -> BookManifest:
         """What the book consists of."""

@@ -24,6 +24,7 @@ from keledger.journal.prices import (
     Cell,
     LayerHeader,
     LayerReference,
+    PriceStore,
     shipped_book,
     shipped_manifest,
     write_layer,
@@ -166,7 +167,7 @@ def test_an_older_list_gives_way_to_the_shipped_one(ledger: Ledger, home: Home) 
     names = shipped_manifest().names
     book = BookManifest(tuple(references), names)
     adoption = Adoption(book, {**files, names: shipped[names], book.sha256: book.content})
-    adopt(home, Appender(home), adoption, "test")
+    adopt(home, Appender(home), PriceStore(home.prices), adoption, actor="test", based_on=None)
     ledger.record(**call(usage_raw=None, usage={"input_uncached": 1_000_000}))
     ledger.record(**call(model="my-model", usage_raw=None, usage={"input_uncached": 1_000_000}))
     assert [event["data"]["cost"]["total_usd"] for event in calls(home)] == ["0.25", "7"]
@@ -186,8 +187,8 @@ def test_another_process_that_adopts_is_followed(ledger: Ledger, home: Home) -> 
     shipped = shipped_manifest()
     reference = LayerReference("user", "mine", hashlib.sha256(mine).hexdigest(), "2026-01-01")
     book = BookManifest((reference, *shipped.layers), shipped.names)
-    other = Appender(home)
-    adopt(home, other, Adoption(book, {reference.sha256: mine, book.sha256: book.content}), "test")
+    adoption = Adoption(book, {reference.sha256: mine, book.sha256: book.content})
+    adopt(home, Appender(home), PriceStore(home.prices), adoption, actor="test", based_on=shipped.sha256)
     usage = {"input_uncached": 1_000_000}
     ledger.record(**call(usage_raw=None, usage=usage))  # priced before its append sees the other's line
     ledger.record(**call(usage_raw=None, usage=usage))
