@@ -12,73 +12,196 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._adjustments import Adjustment as Adjustment
+    from ._adjustments import find_adjustment as find_adjustment
+    from ._adjustments import list_adjustments as list_adjustments
+    from ._adoptions import PriceAdoption as PriceAdoption
+    from ._adoptions import price_adoptions as price_adoptions
+    from ._book_effect import BookEffect as BookEffect
+    from ._book_effect import effect_of_change as effect_of_change
     from ._build import Progress as Progress
+    from ._closing import check_closable as check_closable
+    from ._closing import check_periods as check_periods
+    from ._closing import closing_data as closing_data
+    from ._closing import find_closing as find_closing
+    from ._closing import is_as_closed as is_as_closed
+    from ._closing import list_periods as list_periods
+    from ._closing import report_closed as report_closed
+    from ._closings import Closing as Closing
+    from ._closings import Periods as Periods
+    from ._closings import closing_as_json as closing_as_json
+    from ._closings import month_start as month_start
     from ._confined import SqlResult as SqlResult
     from ._confined import run_sql as run_sql
+    from ._corrections import period_difference as period_difference
     from ._details import report_call as report_call
     from ._details import report_session as report_session
     from ._digest import digest as digest
     from ._export import export_csv as export_csv
     from ._export import export_jsonl as export_jsonl
+    from ._hypothesis import Apart as Apart
+    from ._hypothesis import Hypothesis as Hypothesis
+    from ._hypothesis import WhatIfSums as WhatIfSums
     from ._options import ReportOptions as ReportOptions
     from ._projection import Projection as Projection
     from ._projection import Rebuilt as Rebuilt
     from ._projection import open_projection as open_projection
     from ._projection import rebuild as rebuild
+    from ._reconcile import Comparison as Comparison
+    from ._reconcile import RecordedInvoice as RecordedInvoice
+    from ._reconcile import compare_invoice as compare_invoice
+    from ._reconcile import find_invoice as find_invoice
+    from ._reconcile import list_invoices as list_invoices
     from ._reports import Report as Report
     from ._reports import report_daily as report_daily
     from ._reports import report_monthly as report_monthly
     from ._reports import report_sessions as report_sessions
     from ._reports import report_weekly as report_weekly
+    from ._reprice import Change as Change
+    from ._reprice import Recount as Recount
+    from ._reprice import RepricePreview as RepricePreview
+    from ._reprice import RepriceRequest as RepriceRequest
+    from ._reprice import effect_of_book as effect_of_book
+    from ._reprice import preview_reprice as preview_reprice
+    from ._reprice import reprice_data as reprice_data
+    from ._repricings import Repricing as Repricing
+    from ._repricings import find_book as find_book
+    from ._repricings import find_reprice as find_reprice
+    from ._repricings import list_reprices as list_reprices
+    from ._selector import Selector as Selector
     from ._state import ProjectionState as ProjectionState
     from ._state import check_projections as check_projections
     from ._state import projection_state as projection_state
+    from ._whatif import WhatIf as WhatIf
+    from ._whatif import report_whatif as report_whatif
 
 _PLACES = {
+    "Adjustment": "_adjustments",
+    "Apart": "_hypothesis",
+    "BookEffect": "_book_effect",
+    "Change": "_reprice",
+    "Closing": "_closings",
+    "Comparison": "_reconcile",
+    "Hypothesis": "_hypothesis",
+    "Periods": "_closings",
+    "PriceAdoption": "_adoptions",
     "Progress": "_build",
     "Projection": "_projection",
     "ProjectionState": "_state",
     "Rebuilt": "_projection",
+    "RecordedInvoice": "_reconcile",
+    "Recount": "_reprice",
     "Report": "_reports",
     "ReportOptions": "_options",
+    "RepricePreview": "_reprice",
+    "RepriceRequest": "_reprice",
+    "Repricing": "_repricings",
+    "Selector": "_selector",
     "SqlResult": "_confined",
+    "WhatIf": "_whatif",
+    "WhatIfSums": "_hypothesis",
+    "check_closable": "_closing",
+    "check_periods": "_closing",
     "check_projections": "_state",
+    "closing_as_json": "_closings",
+    "closing_data": "_closing",
+    "compare_invoice": "_reconcile",
     "digest": "_digest",
+    "effect_of_book": "_reprice",
+    "effect_of_change": "_book_effect",
     "export_csv": "_export",
     "export_jsonl": "_export",
+    "find_adjustment": "_adjustments",
+    "find_book": "_repricings",
+    "find_closing": "_closing",
+    "find_invoice": "_reconcile",
+    "find_reprice": "_repricings",
+    "is_as_closed": "_closing",
+    "list_adjustments": "_adjustments",
+    "list_invoices": "_reconcile",
+    "list_periods": "_closing",
+    "list_reprices": "_repricings",
+    "month_start": "_closings",
     "open_projection": "_projection",
+    "period_difference": "_corrections",
+    "preview_reprice": "_reprice",
+    "price_adoptions": "_adoptions",
     "projection_state": "_state",
     "rebuild": "_projection",
     "report_call": "_details",
+    "report_closed": "_closing",
     "report_daily": "_reports",
     "report_monthly": "_reports",
     "report_session": "_details",
     "report_sessions": "_reports",
     "report_weekly": "_reports",
+    "report_whatif": "_whatif",
+    "reprice_data": "_reprice",
     "run_sql": "_confined",
 }
 
 __all__ = [
+    "Adjustment",
+    "Apart",
+    "BookEffect",
+    "Change",
+    "Closing",
+    "Comparison",
+    "Hypothesis",
+    "Periods",
+    "PriceAdoption",
     "Progress",
     "Projection",
     "ProjectionState",
     "Rebuilt",
+    "RecordedInvoice",
+    "Recount",
     "Report",
     "ReportOptions",
+    "RepricePreview",
+    "RepriceRequest",
+    "Repricing",
+    "Selector",
     "SqlResult",
+    "WhatIf",
+    "WhatIfSums",
+    "check_closable",
+    "check_periods",
     "check_projections",
+    "closing_as_json",
+    "closing_data",
+    "compare_invoice",
     "digest",
+    "effect_of_book",
+    "effect_of_change",
     "export_csv",
     "export_jsonl",
+    "find_adjustment",
+    "find_book",
+    "find_closing",
+    "find_invoice",
+    "find_reprice",
+    "is_as_closed",
+    "list_adjustments",
+    "list_invoices",
+    "list_periods",
+    "list_reprices",
+    "month_start",
     "open_projection",
+    "period_difference",
+    "preview_reprice",
+    "price_adoptions",
     "projection_state",
     "rebuild",
     "report_call",
+    "report_closed",
     "report_daily",
     "report_monthly",
     "report_session",
     "report_sessions",
     "report_weekly",
+    "report_whatif",
+    "reprice_data",
     "run_sql",
 ]
 

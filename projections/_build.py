@@ -13,7 +13,16 @@ from keledger.journal import Finding, Home, Position, Scan, boot_id, chain_leads
 from . import _engine as engine
 from ._cache import Cache, Layer, Manifest, Marks
 from ._engine import Connection
-from ._loading import bears_on, define_lines, find_uncounted, load
+from ._loading import (
+    TABLES,
+    UNAPPLIED,
+    bears_on,
+    covers_any,
+    define_costs,
+    define_lines,
+    find_uncounted,
+    load,
+)
 from ._staging import Staged, stage
 
 Progress = Callable[[int, int], None]
@@ -64,7 +73,7 @@ def read_up_to(reading: Reading) -> Manifest:
 
 def _held(home: Home, manifest: Manifest) -> Manifest | None:
     """The manifest, if what it holds still stands in the journal; after a restart of the machine with that noted."""
-    if not _hold(home, manifest) or _is_readable_again(manifest):
+    if not _hold(home, manifest) or _is_readable_again(manifest) or _is_applicable_again(home, manifest):
         return None
     boot = boot_id()
     if boot and manifest.boot == boot:
@@ -115,6 +124,16 @@ def _is_readable_again(manifest: Manifest) -> bool:
     return False
 
 
+def _is_applicable_again(home: Home, manifest: Manifest) -> bool:
+    """Whether a reprice that the cache was made without can be applied now."""
+    left_out = [finding for finding in manifest.findings if finding.kind == UNAPPLIED]
+    if not left_out:
+        return False
+    from ._reprices import is_book_readable  # brings pricing along, which few readers need
+
+    return any(is_book_readable(home, Path(finding.path).name) for finding in left_out)
+
+
 def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list[Finding]:
     """Those findings that a reader who goes on from *positions* would not see again."""
     kept = []
@@ -131,7 +150,7 @@ def settled(findings: Sequence[Finding], positions: dict[str, Position]) -> list
     return kept
 
 
-def fold(cache: Cache, reading: Reading, *, on_progress: Progress | None = None) -> Manifest:
+def fold(cache: Cache, home: Home, reading: Reading, *, on_progress: Progress | None = None) -> Manifest:
     """Make a layer of what is new, publish a manifest that holds it, and return it.  Called under the lock.
 
     Raises OSError, CacheDamaged and what DuckDB raises.
@@ -143,7 +162,7 @@ def fold(cache: Cache, reading: Reading, *, on_progress: Progress | None = None)
         total = reading.new_bytes
         staged = stage(reading.scan.chunks, staging, on_progress=_looking(on_progress, total))
         with _builder(folder) as connection:
-            manifest = _Builder(cache, connection, folder, old, staged).run(reading)
+            manifest = _Builder(cache, home, connection, folder, old, staged).run(reading)
         cache.replace(manifest)
     if on_progress is not None:
         on_progress(total, total)
@@ -153,40 +172,64 @@ def fold(cache: Cache, reading: Reading, *, on_progress: Progress | None = None)
 class _Builder:
     """One layer in the making: the new lines stand in ``fresh``, the layers before in ``old_<n>``."""
 
-    def __init__(self, cache: Cache, connection: Connection, folder: Path, old: Manifest, staged: Staged) -> None:
-        self.cache, self.connection, self.folder, self.old, self.staged = (
-            cache,
-            connection,
-            folder,
-            old,
-            staged,
-        )
+    def __init__(
+        self, cache: Cache, home: Home, connection: Connection, folder: Path, old: Manifest, staged: Staged
+    ) -> None:
+        self.cache, self.home, self.connection = cache, home, connection
+        self.folder, self.old, self.staged = folder, old, staged
         self.token = os.urandom(8).hex()
 
     def run(self, reading: Reading) -> Manifest:
         """Load, take up, publish the files, and return the manifest that names them."""
         scan = reading.scan
-        fresh = self.folder / "fresh.duckdb"
-        self._create(fresh, "fresh")
+        self._create("fresh")
         for number, layer in enumerate(self.old.layers):
             self.cache.attach(self.connection, layer, f"old_{number}")
         findings = load(self.connection, "fresh.", self.staged)
         marks = self._marks()
+        if self.staged.reprices or covers_any(self.connection, "fresh.", self.old.repriced_through):
+            manifest = self._repriced(read_up_to(reading))
+        else:
+            manifest = self._grown(read_up_to(reading))
+        kept = settled([*scan.findings, *findings], scan.positions)
+        return replace(manifest, marks=marks, findings=tuple(dict.fromkeys([*manifest.findings, *kept])))
+
+    def _grown(self, manifest: Manifest) -> Manifest:
+        """With one layer more, which takes up small ones."""
         layers = self.old.layers[: len(self.old.layers) - _taken_up(self.old.layers, self._rows())]
         for number in range(len(layers), len(self.old.layers)):
-            for table in ("call_lines", "other_lines"):
+            for table in TABLES:
                 self.connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM old_{number}.{table}")
-        layer = self._finish(fresh, self.old.layers[len(layers) :])
-        kept = settled([*scan.findings, *findings], scan.positions)
+        layer = self._finish("fresh", self.old.layers[len(layers) :])
+        return replace(manifest, layers=(*layers, layer) if layer.rows else layers)
+
+    def _repriced(self, manifest: Manifest) -> Manifest:
+        """With one layer of everything: what a line costs may have changed in each of them."""
+        from ._reprices import reprice_lines
+
+        prefixes = [*(f"old_{number}." for number in range(len(self.old.layers))), "fresh."]
+        define_lines(self.connection, prefixes)
+        self._create("rates")
+        assigned = reprice_lines(self.connection, self.home, "rates.rate")
+        define_costs(self.connection, "repriced")
+        self._create("whole")
+        self.connection.execute("CREATE TABLE whole.call_lines AS SELECT * FROM call_line")
+        self.connection.execute("CREATE TABLE whole.other_lines AS SELECT * FROM other_line")
+        layer = self._finish("whole", self.old.layers)
+        found = engine.one(self.connection, "SELECT COUNT(*) FROM rates.rate")
+        size_bytes = self._close("rates", name := f"rates-{self.token}.duckdb")
+        others = (finding for finding in manifest.findings if finding.kind != UNAPPLIED)
         return replace(
-            read_up_to(reading),
-            layers=(*layers, layer) if layer.rows else layers,
-            marks=marks,
-            findings=tuple(dict.fromkeys([*self.old.findings, *kept])),
+            manifest,
+            layers=(layer,) if layer.rows else (),
+            rates=Marks(name, size_bytes, self.token) if found else None,
+            repriced_through=assigned.through,
+            findings=(*others, *assigned.findings),
         )
 
-    def _create(self, path: Path, name: str) -> None:
-        self.connection.execute(f"ATTACH {engine.quote(str(path))} AS {name}")
+    def _create(self, name: str) -> None:
+        """Begin a file of the cache, which statements know by *name*."""
+        self.connection.execute(f"ATTACH {engine.quote(str(self.folder / name))} AS {name}")
 
     def _rows(self) -> int:
         rows = engine.one(self.connection, "SELECT COUNT(*) FROM fresh.call_lines")
@@ -198,18 +241,17 @@ class _Builder:
         imported = sum(layer.imported for layer in self.old.layers)
         if not bears_on(self.connection, "fresh.", old, new_voids=self.staged.voids, old_imported=imported):
             return self.old.marks
-        path = self.folder / "marks.duckdb"
-        self._create(path, "marks")
+        self._create("marks")
         define_lines(self.connection, [*old, "fresh."])
         find_uncounted(self.connection, "marks.uncounted_lines")
         found = engine.one(self.connection, "SELECT COUNT(*) FROM marks.uncounted_lines")
-        size_bytes = self._close(path, "marks", f"marks-{self.token}.duckdb")
+        size_bytes = self._close("marks", f"marks-{self.token}.duckdb")
         return Marks(f"marks-{self.token}.duckdb", size_bytes, self.token) if found else None
 
-    def _finish(self, path: Path, taken_up: Sequence[Layer]) -> Layer:
-        calls = engine.one(self.connection, "SELECT COUNT(*) FROM fresh.call_lines")
+    def _finish(self, source: str, taken_up: Sequence[Layer]) -> Layer:
+        calls = engine.one(self.connection, f"SELECT COUNT(*) FROM {source}.call_lines")
         imported = engine.one(
-            self.connection, "SELECT COUNT(*) FROM fresh.call_lines WHERE SUBSTR(origin, 1, 7) = 'import:'"
+            self.connection, f"SELECT COUNT(*) FROM {source}.call_lines WHERE SUBSTR(origin, 1, 7) = 'import:'"
         )
         unread: dict[str, int] = dict(self.staged.unread)
         for layer in taken_up:
@@ -218,21 +260,22 @@ class _Builder:
         name = f"layer-{self.token}.duckdb"
         return Layer(
             file=name,
-            size_bytes=self._close(path, "fresh", name),
+            size_bytes=self._close(source, name),
             token=self.token,
             calls=calls,
             others=self.staged.others + sum(layer.others for layer in taken_up),
             imported=imported,
             voids=self.staged.voids + sum(layer.voids for layer in taken_up),
+            accounting=self.staged.accounting + sum(layer.accounting for layer in taken_up),
             unread=unread,
         )
 
-    def _close(self, path: Path, name: str, published: str) -> int:
+    def _close(self, name: str, published: str) -> int:
         """Write the file's token, let go of it with nothing left in a log, and publish it."""
         self.connection.execute(f"CREATE TABLE {name}.token AS SELECT {engine.quote(self.token)} AS token")
         self.connection.execute(f"CHECKPOINT {name}")
         self.connection.execute(f"DETACH {name}")
-        return self.cache.publish(path, published)
+        return self.cache.publish(self.folder / name, published)
 
 
 def _taken_up(layers: Sequence[Layer], rows: int) -> int:

@@ -6,6 +6,7 @@
       manifest                names everything below, with sizes; replaced whole
       layer-<token>.duckdb    rows of a range of the journal; never changed once it is named
       marks-<token>.duckdb    which lines do not count, over all layers; absent where all count
+  rates-<token>.duckdb    the prices by which lines were repriced; absent where none was
       lock                    the flock file of builders; readers take no lock
 
 Readers open layers read-only, builders write new files under other names and then replace the manifest, so nobody
@@ -32,11 +33,12 @@ from typing import Any
 import orjson
 
 from keledger.journal import Finding, Home, Position
+from keledger.journal.usage import NORMALIZER_VERSION
 
 from . import _engine as engine
 from ._engine import Connection
 
-_FORMAT = 2
+_FORMAT = 4
 """Raised where the manifest's shape, or how layers are made from the same SQL, changes."""
 
 _FOLDER_MODE = 0o700
@@ -65,6 +67,8 @@ class Layer:
     others: int
     imported: int
     voids: int
+    accounting: int = 0
+    """Lines of closings, reopenings and adjustments."""
     unread: Mapping[str, int] = field(default_factory=dict)
     """Events that this release keeps and does not read, by ``<type> v<version>``."""
 
@@ -76,7 +80,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The file that lists the lines which do not count."""
+    """A file of what holds over all layers: the lines which do not count, or the rates of those that were repriced."""
 
     file: str
     size_bytes: int
@@ -89,6 +93,9 @@ class Manifest:
 
     layers: tuple[Layer, ...] = ()
     marks: Marks | None = None
+    rates: Marks | None = None
+    repriced_through: Mapping[str, int] = field(default_factory=dict)
+    """By writer the last ``seq`` that any reprice covers: a line below it that comes later is to be repriced, too."""
     positions: Mapping[str, Position] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     """What was wrong below the positions; a reader that goes on from there would not see it again."""
@@ -105,7 +112,7 @@ class Manifest:
     @property
     def files(self) -> list[Layer | Marks]:
         """Every file that this manifest names."""
-        return [*self.layers, *([self.marks] if self.marks else [])]
+        return [*self.layers, *(named for named in (self.marks, self.rates) if named)]
 
     def encoded(self) -> bytes:
         """As JSON with a checksum over itself."""
@@ -113,6 +120,8 @@ class Manifest:
             "format": _FORMAT,
             "layers": [{**asdict(layer), "unread": dict(layer.unread)} for layer in self.layers],
             "marks": asdict(self.marks) if self.marks else None,
+            "rates": asdict(self.rates) if self.rates else None,
+            "repriced_through": dict(self.repriced_through),
             "positions": {writer: asdict(position) for writer, position in self.positions.items()},
             "findings": [asdict(finding) for finding in self.findings],
             "boot": self.boot,
@@ -132,6 +141,8 @@ class Manifest:
         return cls(
             layers=tuple(Layer(**layer) for layer in content["layers"]),
             marks=Marks(**content["marks"]) if content["marks"] else None,
+            rates=Marks(**content["rates"]) if content["rates"] else None,
+            repriced_through=content["repriced_through"],
             positions={writer: Position(**position) for writer, position in content["positions"].items()},
             findings=tuple(Finding(**finding) for finding in content["findings"]),
             boot=content["boot"],
@@ -141,8 +152,8 @@ class Manifest:
 
 def schema_hash() -> str:
     """What decides the content of a layer, in 12 hex digits: a cache made otherwise is never opened."""
-    parts = [engine.sql(name) for name in ("duckdb_load_calls", "duckdb_load_others", "uncounted")]
-    return hashlib.sha256("\0".join([str(_FORMAT), *parts]).encode()).hexdigest()[:12]
+    parts = [engine.sql(name) for name in ("duckdb_load_calls", "duckdb_load_others", "uncounted", "pricing")]
+    return hashlib.sha256("\0".join([str(_FORMAT), str(NORMALIZER_VERSION), *parts]).encode()).hexdigest()[:12]
 
 
 class Cache:

@@ -24,11 +24,16 @@ import orjson
 from keledger.journal import Chunk, KeledgerError, Position, UsageError, scan_journal
 
 from . import _engine as engine
+from ._basis import Basis, parse_basis
 from ._engine import Connection, duckdb
+from ._named_tables import define_named
 from ._projection import Projection
 from ._staging import copy_range
 
-TABLES = ("calls", "charges", "daily", "events", "sessions", "uncounted")
+COSTED_TABLES = ("calls", "charges", "daily", "sessions")
+"""What costs stand in: a statement may also read them by the name of a basis, as ``latest.calls``."""
+
+TABLES = (*COSTED_TABLES, "events", "prices", "repricings", "uncounted")
 """What a statement may read."""
 
 _TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
@@ -69,11 +74,15 @@ def run_sql(
     projection: Projection,
     statement: str,
     *,
+    basis: str = "current",
     timeout_s: float = 60.0,
     memory_limit: str = "1GB",
     on_stuck: Callable[[], None] | None = None,
 ) -> SqlResult:
-    """Run one SELECT over ``calls charges daily events sessions uncounted``, confined.
+    """Run one SELECT over ``calls charges daily sessions events prices repricings uncounted``, confined.
+
+    Costs are those of *basis*; ``recorded.calls``, ``latest.daily``, ``"known:2026-10-01".charges`` are the tables at
+    another one, whose days are those of UTC.
 
     Decimals, and integers beyond 2^53, are shown as texts; times with a zone in UTC; bytes in base64; JSON as what
     it is; what is not a number as null.  Columns of one name are told apart by a suffix.
@@ -82,6 +91,7 @@ def run_sql(
     *timeout_s* or *memory_limit*, or has more than RESULT_ROWS_MAX rows.  A single function that runs for long is not
     interrupted by DuckDB: *on_stuck* is then called in a thread, for whoever can end the process.
     """
+    projection.price_by(parse_basis(basis, "UTC"))
     parsed = _Parsed(projection.connection, statement)
 
     def execute(connection: Connection) -> SqlResult:
@@ -115,6 +125,7 @@ class _Parsed:
         if tree["error"]:
             raise UsageError(f"this statement cannot be checked and is not run: {tree['error_message']}")
         self.tables: set[str] = set()
+        self.bases: set[Basis] = set()
         self._aliases = {"events"}
         self._columns: set[str] = set()
         self._star = False
@@ -168,6 +179,8 @@ class _Parsed:
             self.tables.add(name)
             if name == "events":
                 self._aliases.add((node.get("alias") or name).lower())
+        elif place and name in COSTED_TABLES and not node.get("catalog_name"):
+            self.bases.add(parse_basis(place, "UTC"))
         elif place or name not in known:
             raise UsageError(f"there is no table {node['table_name']!r}: the tables are {', '.join(TABLES)}")
 
@@ -181,6 +194,9 @@ def _tables(projection: Projection, connection: Connection, parsed: _Parsed) -> 
     """
     for definition in engine.statements("duckdb_views"):
         connection.execute(definition)
+    define_named(projection, connection, parsed.tables)
+    for basis in sorted(parsed.bases, key=lambda basis: basis.name):
+        projection.define_schema(connection, basis)
     if not parsed.reads_data:
         yield None
         return

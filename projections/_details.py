@@ -40,6 +40,12 @@ _ROUND_TRIP_COLUMNS = (
     "c.quality",
 )
 
+_OF_A_LINE = {
+    "c.cost_state": "COALESCE(c.repriced_state, c.cost_state)",
+    "c.cost_pico": "CASE WHEN c.repriced_state IS NULL THEN c.cost_pico ELSE c.repriced_pico END",
+}
+"""The same over a line of a call, whether it counts or not."""
+
 
 def report_session(projection: Projection, session: str, options: ReportOptions | None = None) -> Report:
     """One row a statement of a session, in the order of their first calls, with its calls as ``round_trips``.
@@ -51,11 +57,11 @@ def report_session(projection: Projection, session: str, options: ReportOptions 
 
 
 def _report_session(projection: Projection, session: str, options: ReportOptions) -> Report:
+    projection.price_by(options.prices)
     name = _session_name(projection, session)
     condition, parameters = options.condition()
-    columns = ", ".join(_ROUND_TRIP_COLUMNS).replace("c.cost_pico", f"c.{options.cost}")
     calls = projection.query(
-        f"SELECT {columns.replace('c.cost_state', f'c.{options.state}')} FROM call_fact AS c "
+        f"SELECT {', '.join(_ROUND_TRIP_COLUMNS)} FROM call_fact AS c "
         f"WHERE {condition} AND c.session = ? ORDER BY c.started_us, c.writer, c.seq",
         [*parameters, name],
     )
@@ -125,18 +131,25 @@ def report_call(projection: Projection, call: str, options: ReportOptions | None
 
 
 def _report_call(projection: Projection, call: str, options: ReportOptions) -> Report:
+    projection.price_by(options.prices)
     call_id = _call_id(projection, call)
+    columns = ", ".join(_OF_A_LINE.get(column, column) for column in _ROUND_TRIP_COLUMNS)
     lines = projection.query(
         "SELECT c.writer, c.seq, c.session, c.usr, c.project, c.team, c.cost_center, c.run, u.reason, "
-        f"{', '.join(_ROUND_TRIP_COLUMNS)} FROM call_line AS c "
+        f"c.cost_state, c.cost_pico, c.repriced_state, c.reprice_id, {columns} FROM call_line AS c "
         "LEFT JOIN uncounted_line AS u ON u.writer = c.writer AND u.seq = c.seq "
         "WHERE c.id = CAST(? AS UUID) ORDER BY c.tick, c.writer, c.seq",
         [call_id],
     )
     writer, seq, session, user, project, team, cost_center, run, reason, *rest = lines[0]
+    recorded_state, recorded_pico, repriced_state, reprice_id, *rest = rest
     shown, sums = _round_trip(tuple(rest))
+    source = "cost_line" if repriced_state is None else "repriced_cost_line"
     row = {
         **shown,
+        "recorded_cost_usd": None if recorded_pico is None else pico_to_usd(int(recorded_pico)),
+        "recorded_cost_state": recorded_state,
+        "reprice_id": reprice_id,
         "session": session,
         "run": run,
         "user": user,
@@ -144,7 +157,7 @@ def _report_call(projection: Projection, call: str, options: ReportOptions) -> R
         "team": team,
         "cost_center": cost_center,
         "uncounted": reason,
-        "lines": _cost_lines(projection, writer, seq),
+        "lines": _cost_lines(projection, source, writer, seq, priced=shown["cost_usd"] is not None),
         "writer": writer,
         "sequence": seq,
         "event": find_event(projection.home, projection.cut, writer, seq),
@@ -177,9 +190,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_LISTED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
-def _cost_lines(projection: Projection, writer: str, seq: int) -> list[dict[str, Any]]:
+def _cost_lines(projection: Projection, source: str, writer: str, seq: int, *, priced: bool) -> list[dict[str, Any]]:
     rows = projection.query(
-        "SELECT bucket, quantity, pico_per_million, pico FROM cost_line WHERE writer = ? AND seq = ? ORDER BY place",
+        f"SELECT bucket, quantity, pico_per_million, pico FROM {source} WHERE writer = ? AND seq = ? ORDER BY place",
         [writer, seq],
     )
     return [
@@ -187,7 +200,7 @@ def _cost_lines(projection: Projection, writer: str, seq: int) -> list[dict[str,
             "bucket": bucket,
             "quantity": int(quantity),
             "usd_per_million": None if per_million is None else pico_to_usd(int(per_million)),
-            "usd": None if pico is None else pico_to_usd(int(pico)),
+            "usd": pico_to_usd(int(pico)) if priced and pico is not None else None,
         }
         for bucket, quantity, per_million, pico in rows
     ]

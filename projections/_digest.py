@@ -18,6 +18,7 @@ import orjson
 from keledger.journal import KeledgerError, pico_to_usd
 
 from . import _engine as engine
+from ._basis import CURRENT
 from ._engine import Connection
 from ._projection import Projection
 
@@ -79,14 +80,34 @@ def digest(projection: Projection) -> str:
     def compute(connection: Connection) -> str:
         connection.execute(f"SET temp_directory = {engine.quote(spill)}")
         hashed = hashlib.sha256()
-        _add_table(hashed, connection, "calls", "call_fact", CALL_COLUMNS, "id")
-        _add_table(hashed, connection, "charges", "charge_fact", CHARGE_COLUMNS, "id, place")
+        _add_tables(hashed, connection, "call_fact", "charge_fact")
         for name in _EMPTY:
             hashed.update(f"{name}\n".encode())
         return hashed.hexdigest()
 
     with projection.scratch_folder() as spill:
         return projection.run(compute, complete=True, spends=True)
+
+
+def digest_span(projection: Projection, begun_us: int, ended_us: int) -> str:
+    """SHA-256 over the tables ``calls`` and ``charges`` of digest 1, of calls that began in a span alone."""
+    projection.price_by(CURRENT)
+    calls = f"(SELECT * FROM call_fact WHERE started_us >= {begun_us} AND started_us < {ended_us})"
+    charges = f"(SELECT h.* FROM charge_fact AS h SEMI JOIN {calls} AS c ON c.id = h.id)"
+
+    def compute(connection: Connection) -> str:
+        connection.execute(f"SET temp_directory = {engine.quote(spill)}")
+        hashed = hashlib.sha256()
+        _add_tables(hashed, connection, calls, charges)
+        return hashed.hexdigest()
+
+    with projection.scratch_folder() as spill:
+        return projection.run(compute, complete=True, spends=True)
+
+
+def _add_tables(hashed: Any, connection: Connection, calls: str, charges: str) -> None:
+    _add_table(hashed, connection, "calls", calls, CALL_COLUMNS, "id")
+    _add_table(hashed, connection, "charges", charges, CHARGE_COLUMNS, "id, place")
 
 
 def _add_table(hashed: Any, connection: Connection, name: str, fact: str, columns: dict[str, str], key: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keledger.journal.usage import NORMALIZER_VERSION
+
 if TYPE_CHECKING:
     import duckdb as duckdb
 else:
@@ -93,6 +95,16 @@ def confine(connection: Connection, *, memory_limit: str, folder: Path | None) -
         connection.execute(f"SET {setting}")
 
 
+@contextlib.contextmanager
+def using_schema(connection: Connection, name: str) -> Iterator[None]:
+    """Let what is made without a schema's name go into this one.  A view finds its own schema's tables first."""
+    connection.execute(f'USE "{name}"')
+    try:
+        yield
+    finally:
+        connection.execute("USE main")
+
+
 def quote(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -101,6 +113,11 @@ def quote(text: str) -> str:
 def set_files(connection: Connection, paths: list[Path]) -> None:
     """Name the files that the next statement with ``getvariable('files')`` reads."""
     connection.execute(f"SET VARIABLE files = [{', '.join(quote(str(path)) for path in paths)}]")
+
+
+def set_normalizer(connection: Connection, version: int = NORMALIZER_VERSION) -> None:
+    """Name the normaliser for statements with ``getvariable('normalizer')``."""
+    connection.execute(f"SET VARIABLE normalizer = {version}")
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import orjson
 from keledger.journal import Chunk, Home, HomeError, format_time, pico_to_usd, scan_journal
 
 from . import _engine as engine
+from ._basis import parse_basis
 from ._build import Progress
 from ._engine import Connection
 from ._projection import open_projection
@@ -76,13 +77,20 @@ _NUMBERS = frozenset(
 """Columns whose values are figures: in CSV a negative one stays a number."""
 
 
-def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress: Progress | None = None) -> int:
+def export_jsonl(
+    home: Home,
+    out: BinaryIO,
+    *,
+    events: bool = False,
+    basis: str = "current",
+    on_progress: Progress | None = None,
+) -> int:
     """Write one JSON object a line to *out*; returns how many.
 
     By default a line is a counted call with the columns of ``calls`` and its ``charges``, in the order of started_at
     and id: what a warehouse or a notebook wants, and what the other export formats will hold.  With *events* it is
     the journal's lines, byte for byte, of all writers in the order of (tick, writer, seq), with nothing left out: what
-    an archive or another reader of the journal wants.
+    an archive or another reader of the journal wants.  *basis* is by which prices, as for reports.
 
     Raises HomeError where the home cannot be read, or where the cache turned out damaged when rows were written
     already (it is built again by then).
@@ -90,21 +98,24 @@ def export_jsonl(home: Home, out: BinaryIO, *, events: bool = False, on_progress
     if events:
         home.check()
         return _write_events(home, out)
-    return _export_calls(home, lambda connection: _write_calls(connection, out), on_progress)
+    return _export_calls(home, lambda connection: _write_calls(connection, out), basis, on_progress)
 
 
-def export_csv(home: Home, out: BinaryIO, *, on_progress: Progress | None = None) -> int:
+def export_csv(home: Home, out: BinaryIO, *, basis: str = "current", on_progress: Progress | None = None) -> int:
     """Write one row a counted call to *out*, below a header; returns how many calls.
 
     The columns are those of ``calls``, in the order of started_at and id; charges are in JSON lines alone.  The file is
     UTF-8 as RFC 4180 has it, CRLF at the ends of rows.  An absent value is empty, ``tags`` are a JSON object, and texts
     are such that no spreadsheet executes them (``_spreadsheet.py``).  Raises as :func:`export_jsonl` does.
     """
-    return _export_calls(home, lambda connection: _write_rows(connection, out), on_progress)
+    return _export_calls(home, lambda connection: _write_rows(connection, out), basis, on_progress)
 
 
-def _export_calls(home: Home, write: Callable[[Connection], int], on_progress: Progress | None) -> int:
+def _export_calls(home: Home, write: Callable[[Connection], int], basis: str, on_progress: Progress | None) -> int:
+    prices = parse_basis(basis, "UTC")
     with open_projection(home, on_progress=on_progress) as projection, projection.scratch_folder() as spill:
+        projection.price_by(prices)
+        projection.query("SELECT 1")  # defines all that is written
         try:
             with engine.noticing_damage():
                 projection.connection.execute(f"SET temp_directory = {engine.quote(spill)}")
@@ -120,8 +131,10 @@ def _batches(connection: Connection) -> Iterator[list[tuple[Any, ...]]]:
     """The rows of counted calls, the lines of their cost behind the columns."""
     columns = ", ".join(expression for expression, _ in _COLUMNS.values())
     cursor = connection.execute(
-        f"SELECT {columns}, l.cost_lines FROM call_fact AS c "
-        "INNER JOIN call_line AS l ON l.writer = c.writer AND l.seq = c.seq ORDER BY c.started_us, c.id"
+        f"SELECT {columns}, CASE WHEN c.repriced_state IS NULL THEN l.cost_lines END, r.lines "
+        "FROM call_fact AS c INNER JOIN call_line AS l ON l.writer = c.writer AND l.seq = c.seq "
+        f"LEFT JOIN ({engine.sql('duckdb_repriced_lists')}) AS r ON r.writer = c.writer AND r.seq = c.seq "
+        "ORDER BY c.started_us, c.id"
     )
     while rows := cursor.fetchmany(_BATCH_ROWS):
         yield rows
@@ -146,7 +159,7 @@ def _write_rows(connection: Connection, out: BinaryIO) -> int:
     writer = csv.writer(text)  # RFC 4180: commas, doubled quotes, CRLF
     writer.writerow(_COLUMNS)
     for rows in _batches(connection):
-        for *values, _ in rows:
+        for *values, _, _ in rows:
             writer.writerow(_cell(name, value) for name, value in _shown(values).items())
         out.write(text.getvalue().encode())
         text.seek(0)
@@ -164,7 +177,7 @@ def _cell(name: str, value: Any) -> Any:
 
 
 def _call_line(row: tuple[Any, ...]) -> bytes:
-    *values, lines = row
+    *values, recorded, repriced = row
     shown = _shown(values)
     priced = shown["cost_usd"] is not None
     charges = [
@@ -174,7 +187,15 @@ def _call_line(row: tuple[Any, ...]) -> bytes:
             "usd_per_million": line["usd_per_million"],
             "usd": line["usd"] if priced else None,
         }
-        for line in lines or ()
+        for line in recorded or ()
+    ] + [
+        {
+            "bucket": line["bucket"],
+            "quantity": line["quantity"],
+            "usd_per_million": _money(line["pico_per_million"]),
+            "usd": _money(line["pico"]) if priced else None,
+        }
+        for line in repriced or ()
     ]
     return orjson.dumps(shown | {"charges": charges}, option=orjson.OPT_APPEND_NEWLINE)
 

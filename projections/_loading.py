@@ -7,7 +7,8 @@ belongs) must not take the report with it: it is searched out, left out, and nam
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from keledger.journal import Finding
@@ -16,7 +17,27 @@ from . import _engine as engine
 from ._engine import Connection
 from ._staging import Source, Staged
 
-TABLES = ("call_lines", "other_lines")
+TABLES = {"call_lines": "loaded_line", "other_lines": "other_line"}
+"""Tables of a layer, and the views over those of all layers."""
+
+MEMORY = "memory.main"
+"""Where the tables of a connection stand that are in no layer."""
+
+UNAPPLIED = "reprice_unapplied"
+"""The kind of finding that says that a reprice was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The tables of lines that a connection has, as they are named from any of its schemas."""
+
+    prefixes: tuple[str, ...]
+    imported: bool
+    """Whether the layers have calls that were imported, so that keys tell which calls count."""
+    accounting: bool
+    """Whether any line closes or reopens a period, or adjusts charges."""
+    through: Mapping[str, int] | None = None
+    """The positions within which the connection stands, where it does not stand for all of the journal."""
 
 
 def load(connection: Connection, prefix: str, staged: Staged) -> list[Finding]:
@@ -24,6 +45,7 @@ def load(connection: Connection, prefix: str, staged: Staged) -> list[Finding]:
 
     Returns a finding for every line that cannot be read.
     """
+    engine.set_normalizer(connection)
     findings = _load_calls(connection, f"{prefix}call_lines", staged)
     engine.set_files(connection, [staged.others_path])
     connection.execute(f"CREATE TABLE {prefix}other_lines AS {engine.sql('duckdb_load_others')}")
@@ -85,11 +107,31 @@ def _unreadable(source: Source, line: bytes, problem: str) -> Finding:
     return Finding("line_unreadable", path, message, None, offset)
 
 
-def define_lines(connection: Connection, prefixes: Sequence[str]) -> None:
-    """Define call_line and other_line over the tables with these prefixes."""
-    for table in TABLES:
+def define_lines(
+    connection: Connection, prefixes: Sequence[str], *, through: Mapping[str, int] | None = None, narrowed: str = ""
+) -> None:
+    """Define loaded_line and other_line over the tables with these prefixes, and call_line at the costs as loaded.
+
+    With *through* only over lines up to that seq of each writer; *narrowed* is a further condition on lines of calls
+    as ``l``.
+    """
+    if through is not None:
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE within_line AS SELECT UNNEST(CAST($1 AS VARCHAR[])) AS writer, "
+            "UNNEST(CAST($2 AS BIGINT[])) AS last_seq",
+            [list(through), list(through.values())],
+        )
+    for table, name in TABLES.items():
         union = " UNION ALL ".join(f"SELECT * FROM {prefix}{table}" for prefix in prefixes)
-        connection.execute(f"CREATE OR REPLACE VIEW {table.removesuffix('s')} AS {union}")
+        if through is not None:
+            union = (
+                f"SELECT l.* FROM ({union}) AS l "
+                "INNER JOIN within_line AS w ON w.writer = l.writer AND l.seq <= w.last_seq"
+            )
+        if narrowed and name == "loaded_line":
+            union += f" WHERE {narrowed}"
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {union}")
+    define_loaded_costs(connection)
 
 
 def find_uncounted(connection: Connection, table: str) -> None:
@@ -124,3 +166,22 @@ def bears_on(connection: Connection, new: str, old: Sequence[str], *, new_voids:
                 f"(SELECT UNNEST(call_keys) AS call_key FROM {new_calls}) USING (call_key)"
             )
     return any(connection.execute(f"{question} LIMIT 1").fetchone() is not None for question in questions)
+
+
+def define_loaded_costs(connection: Connection) -> None:
+    """Let call_line stand for the costs that the layers have."""
+    connection.execute("CREATE OR REPLACE VIEW call_line AS SELECT * FROM loaded_line")
+
+
+def define_costs(connection: Connection, costs: str | None) -> None:
+    """Let call_line stand for the costs of a table as ``repriced``; for None at those that were recorded."""
+    name = "duckdb_costed_lines" if costs else "duckdb_recorded_lines"
+    connection.execute(engine.sql(name).replace("{costs}", costs or ""))
+
+
+def covers_any(connection: Connection, prefix: str, through: Mapping[str, int]) -> bool:
+    """Whether any of the calls with this prefix stands where reprices that were read before may cover it."""
+    if not through:
+        return False
+    rows = connection.execute(f"SELECT writer, MIN(seq) FROM {prefix}call_lines GROUP BY writer").fetchall()
+    return any(first <= through.get(writer, 0) for writer, first in rows)

@@ -10,6 +10,7 @@ from typing import Any
 from keledger.journal import UsageError, check_zone
 
 from . import _engine as engine
+from ._basis import Basis, parse_basis
 from ._calendar import Zone
 
 _COLUMNS = {
@@ -37,9 +38,6 @@ _COLUMNS = {
 
 _TAG = re.compile(r"tag:([a-z][a-z0-9_.-]{0,62})")
 
-_BASES = {"current": ("cost_pico", "cost_state"), "recorded": ("recorded_pico", "recorded_state")}
-"""Columns of call_fact that hold the cost under a basis."""
-
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -50,7 +48,7 @@ class ReportOptions:
     *since* and *until* are days in *timezone*, both included.  *by* names columns (``user project team cost_center
     provider model response_model prompt session run client origin status quality`` or ``tag:NAME``) that rows are
     split by; *where* are pairs of such a column and the exact value it must have, the empty text standing for none.
-    *basis* is ``current`` or ``recorded``.
+    *basis* is ``recorded``, ``current``, ``latest`` or ``known:YYYY-MM-DD``.
     """
 
     since: date | None = None
@@ -72,30 +70,21 @@ class ReportOptions:
             raise UsageError(f"by names a column twice: {', '.join(self.by)}")
         for name in (*self.by, *(name for name, _ in self.where)):
             column(name)
-        if self.basis not in _BASES:
-            raise UsageError(
-                f"prices {self.basis!r}: this release reports costs as {' or '.join(sorted(_BASES))}; latest and "
-                "known:DATE need a reprice"
-            )
+        parse_basis(self.basis, self.timezone)
 
     @property
-    def cost(self) -> str:
-        """The column of call_fact with the cost."""
-        return _BASES[self.basis][0]
+    def prices(self) -> Basis:
+        """The basis that is asked for."""
+        return parse_basis(self.basis, self.timezone)
 
-    @property
-    def state(self) -> str:
-        """The column of call_fact with the state of that cost."""
-        return _BASES[self.basis][1]
-
-    def condition(self) -> tuple[str, list[Any]]:
-        """Which calls the report is over, as SQL and its parameters."""
+    def condition(self, *, days: bool = True) -> tuple[str, list[Any]]:
+        """Which calls the report is over, as SQL and its parameters; without *days* on whatever day."""
         zone = Zone(self.timezone)
         parts: list[str] = []
         parameters: list[Any] = []
-        if self.since is not None:
+        if days and self.since is not None:
             parts.append(f"c.started_us >= {zone.start_us(self.since)}")
-        if self.until is not None:
+        if days and self.until is not None:
             parts.append(f"c.started_us < {zone.end_us(self.until)}")
         for name, value in self.where:
             if value:

@@ -12,15 +12,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import orjson
-
-from keledger.journal import Finding, Home, HomeError, Position, own_writers
+from keledger.journal import Finding, Home, HomeError, Position
 
 from . import _engine as engine
+from ._basis import CURRENT, Basis, adopted_books, book_of
 from ._build import Progress, Reading, fold, read_on
 from ._cache import Cache, Manifest, Marks
 from ._engine import Connection
-from ._loading import bears_on, define_lines, find_uncounted, load
+from ._loading import (
+    MEMORY,
+    UNAPPLIED,
+    Layers,
+    bears_on,
+    covers_any,
+    define_costs,
+    define_lines,
+    define_loaded_costs,
+    find_uncounted,
+    load,
+)
 from ._staging import stage
 
 TAIL_BYTES_MAX = 4 * 1024 * 1024
@@ -33,7 +43,7 @@ BUILD_WAIT_S = 600.0
 """How long a reader waits for another's build; one of 4 M calls takes a minute."""
 
 _MARKED_CALLS_MIN = 100_000
-"""With fewer calls it does not matter that each reader finds out anew which of them count."""
+"""With fewer calls it does not matter that each reader finds out anew which of them count and what they cost."""
 
 _ATTEMPTS_MAX = 8
 
@@ -56,8 +66,16 @@ class _Opened:
     positions: Mapping[str, Position]
     findings: tuple[Finding, ...]
     unread: Mapping[str, int]
-    remarked: bool
-    """Which lines count had to be found anew, because the tail bears on it."""
+    anew: bool
+    """Which lines count, or what they cost, had to be found anew, because the tail bears on it."""
+    repriced: bool
+    """Whether the current costs stand in a table of the connection, not in the layers."""
+    layers: Layers
+    """The tables of lines that everything stands on."""
+    rates: str | None
+    """The table of what calls were repriced by; None where none was."""
+    basis: Basis = CURRENT
+    """What call_line stands for."""
     complete: bool = False
     """Whether all facts are defined."""
     spent: bool = False
@@ -67,10 +85,14 @@ class _Opened:
 class Projection:
     """The tables of one home, read-only.  Made by :func:`open_projection`; close it, or use it in a ``with``."""
 
-    def __init__(self, home: Home, cache: Cache, on_progress: Progress | None) -> None:
+    def __init__(
+        self, home: Home, cache: Cache, on_progress: Progress | None, through: Mapping[str, int] | None = None
+    ) -> None:
         self.home = home
+        self._through = through
         self._cache = cache
         self._on_progress = on_progress
+        self._basis = CURRENT
         self._cleanup = contextlib.ExitStack()
         self._opened = self._open()
 
@@ -95,7 +117,15 @@ class Projection:
     @property
     def positions(self) -> dict[str, int]:
         """Up to which ``seq`` of each writer this projection holds the journal."""
-        return {writer: position.seq for writer, position in sorted(self._opened.positions.items())}
+        held = {writer: position.seq for writer, position in sorted(self._opened.positions.items())}
+        if self._through is None:
+            return held
+        return {writer: min(seq, self._through[writer]) for writer, seq in held.items() if writer in self._through}
+
+    @property
+    def layers(self) -> Layers:
+        """The tables of lines of the connection as it is now."""
+        return self._opened.layers
 
     @property
     def cut(self) -> Mapping[str, Position]:
@@ -109,17 +139,18 @@ class Projection:
 
     @property
     def book(self) -> str | None:
-        """The price book (SHA-256 of its manifest) that the home's own writers adopted last; None without one."""
-        own = own_writers(self.home)
-        rows = self._rows(
-            "SELECT writer, data FROM other_line WHERE type = 'prices.adopted' AND v = 1 "
-            "ORDER BY tick DESC, writer DESC"
-        )
-        for writer, data in rows:
-            if writer in own:
-                book = orjson.loads(data).get("book")
-                return book if isinstance(book, str) else None
-        return None
+        """The price book (SHA-256 of its manifest) of the basis; None where nothing was adopted.
+
+        For ``recorded`` and ``current`` it is the one that the home's own writers adopted last.
+        """
+        return book_of(self._basis, self.run(lambda connection: adopted_books(connection, self.home)))
+
+    def price_by(self, basis: Basis) -> None:
+        """Let all that is asked from now on stand for the costs of a basis; at first it is ``current``.
+
+        Raises NotFound, with the next question, where no book was known that the basis names.
+        """
+        self._basis = basis
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of a statement of this package's own, over all facts."""
@@ -147,11 +178,42 @@ class Projection:
     def _do(self, action: Callable[[Connection], _Result], complete: bool, spends: bool) -> _Result:
         opened = self._opened
         with engine.noticing_damage():
+            if opened.basis != self._basis:
+                self._apply_basis(opened)
             if complete and not opened.complete:
-                _complete(opened.connection)
+                _define_facts(opened.connection, _rates_of(opened, opened.basis))
                 opened.complete = True
             opened.spent = spends
             return action(opened.connection)
+
+    def _apply_basis(self, opened: _Opened) -> None:
+        """Define the lines of calls at the costs that are asked for."""
+        self._define_costs(opened, self._basis)
+        opened.basis = self._basis
+        opened.complete = False
+
+    def _define_costs(self, opened: _Opened, basis: Basis) -> None:
+        if basis.by_one_book:
+            from ._basis_prices import price_by_basis  # brings pricing along
+
+            price_by_basis(basis, opened.connection, self.home)
+        elif basis == CURRENT and not opened.repriced:
+            define_loaded_costs(opened.connection)
+        else:
+            define_costs(opened.connection, "repriced" if basis == CURRENT else None)
+
+    def define_schema(self, connection: Connection, basis: Basis) -> None:
+        """Define call_line and all facts once more, at the costs of a basis, in a schema of its name.
+
+        For whoever runs several bases in one statement; *connection* is what :meth:`run` hands out.
+        """
+        connection.execute(f'CREATE SCHEMA "{basis.name}"')
+        with engine.using_schema(connection, basis.name):
+            self._define_costs(self._opened, basis)
+            connection.execute(f"CREATE VIEW call_fact AS {engine.sql('call_fact')}")
+            _define_facts(connection, _rates_of(self._opened, basis))
+            for statement in engine.statements("duckdb_views"):
+                connection.execute(statement)
 
     def steadily(self, make: Callable[[], _Result]) -> _Result:
         """What *make* makes of several queries; again where the projection was opened anew between two of them."""
@@ -194,12 +256,12 @@ class Projection:
                 continue
             seen = self._kept(reading.manifest, seen)
             try:
-                opened = _open_reading(self._cache, reading, seen)
+                opened = _open_reading(self._cache, self.home, reading, seen, self._through)
             except engine.CacheDamaged:
                 distrusted = seen
                 continue
             calls = reading.manifest.calls if reading.manifest else 0
-            if opened.remarked and calls >= _MARKED_CALLS_MIN and not folded:
+            if opened.anew and calls >= _MARKED_CALLS_MIN and not folded:
                 folded = True
                 if self._folded(reading, seen):
                     opened.connection.close()
@@ -211,7 +273,7 @@ class Projection:
         try:
             with self._cache.lock(BUILD_WAIT_S):
                 seen = self._cache.read()
-                return _open_reading(self._cache, read_on(self.home, seen), seen)
+                return _open_reading(self._cache, self.home, read_on(self.home, seen), seen, self._through)
         except OSError as error:
             raise HomeError(f"cannot open {self._cache.folder}: {error.strerror}") from error
         except engine.CacheDamaged as error:
@@ -236,7 +298,7 @@ class Projection:
             with self._cache.lock(0.0 if in_memory else BUILD_WAIT_S) as alone:
                 if alone and self._cache.read() == seen:
                     with engine.noticing_damage():
-                        fold(self._cache, reading, on_progress=self._on_progress)
+                        fold(self._cache, self.home, reading, on_progress=self._on_progress)
                     return True
                 if alone or in_memory:
                     return not in_memory
@@ -273,14 +335,18 @@ class Projection:
             yield Finding("events_unread", path, message, damage=False)
 
 
-def open_projection(home: Home, *, on_progress: Progress | None = None) -> Projection:
+def open_projection(
+    home: Home, *, through: Mapping[str, int] | None = None, on_progress: Progress | None = None
+) -> Projection:
     """Catch up with the journal of *home* and open it as tables.
 
-    A home that does not exist is an empty journal; nothing is made for it.  *on_progress* is told bytes done and
-    bytes in all while a layer is built.  Raises HomeError where the home cannot be used.
+    With *through*, the last ``seq`` of each writer, it stands for the journal up to there alone: which calls count and
+    what they cost is found anew by these lines.  A home that does not exist is an empty journal; nothing is made for
+    it.  *on_progress* is told bytes done and bytes in all while a layer is built.  Raises HomeError where the home
+    cannot be used.
     """
     home.check()
-    return Projection(home, Cache.of(home), on_progress)
+    return Projection(home, Cache.of(home), on_progress, through)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,24 +374,43 @@ def rebuild(home: Home, *, on_progress: Progress | None = None) -> Rebuilt:
             if not alone:
                 raise HomeError(f"{cache.folder} has been built by another process for long: stop it, or try again")
             with engine.noticing_damage():
-                manifest = fold(cache, read_on(home, None), on_progress=on_progress)
+                manifest = fold(cache, home, read_on(home, None), on_progress=on_progress)
             cache.sweep_siblings()
     except OSError as error:
         raise HomeError(f"cannot build {cache.folder}: {error.strerror}") from error
     except engine.CacheDamaged as error:
         raise HomeError(f"cannot build {cache.folder}: {error}") from None
     with open_projection(home) as projection:
+        differing = _differing(projection) if manifest.rates is not None else []
         return Rebuilt(
             calls=manifest.calls,
             others=sum(layer.others for layer in manifest.layers),
             size_bytes=sum(named.size_bytes for named in manifest.files),
             positions={writer: position.seq for writer, position in manifest.positions.items()},
-            findings=projection.findings,
+            findings=(*projection.findings, *differing, *_periods_differing(projection)),
         )
 
 
-def _open_reading(cache: Cache, reading: Reading, seen: Manifest | None) -> _Opened:
-    """Attach the layers, load the tail into memory, and define the tables over both."""
+def _periods_differing(projection: Projection) -> list[Finding]:
+    """Closed periods that this replay makes something else of than their closings say."""
+    if not projection.layers.accounting:
+        return []
+    from ._closing import check_periods, list_periods
+
+    return check_periods(projection.home, list_periods(projection))
+
+
+def _differing(projection: Projection) -> list[Finding]:
+    """Reprices of which this replay made something else than their events say."""
+    from ._reprices import differing
+
+    return projection.run(lambda connection: differing(connection, projection.home))
+
+
+def _open_reading(
+    cache: Cache, home: Home, reading: Reading, seen: Manifest | None, through: Mapping[str, int] | None
+) -> _Opened:
+    """Attach the layers, load the tail into memory, and define the tables over both; with *through* up to there."""
     manifest, scan = reading.manifest or Manifest(), reading.scan
     findings: list[Finding] = []
     unread: Counter[str] = Counter()
@@ -336,16 +421,33 @@ def _open_reading(cache: Cache, reading: Reading, seen: Manifest | None) -> _Ope
             for prefix, layer in zip(prefixes, manifest.layers, strict=True):
                 cache.attach(connection, layer, prefix.removesuffix("."))
                 unread.update(layer.unread)
-            remarked = False
+            remarked = repriced = False
+            imported = sum(layer.imported for layer in manifest.layers)
+            accounting = any(layer.accounting for layer in manifest.layers)
             if scan.chunks or not prefixes:
                 with tempfile.TemporaryDirectory(prefix="keledger-") as folder:
                     staged = stage(scan.chunks, Path(folder))
                     findings = load(connection, _TAIL, staged)
                 unread.update(staged.unread)
-                imported = sum(layer.imported for layer in manifest.layers)
+                accounting = accounting or staged.accounting > 0
                 remarked = bears_on(connection, _TAIL, prefixes, new_voids=staged.voids, old_imported=imported)
+                repriced = bool(staged.reprices) or covers_any(connection, _TAIL, manifest.repriced_through)
                 prefixes.append(_TAIL)
-            define_lines(connection, prefixes)
+            define_lines(connection, prefixes, through=through)
+            anew = remarked or repriced
+            if through is not None:  # what the layers know is of all of the journal
+                remarked = repriced = True
+            held, rates = manifest.findings, None
+            if repriced:
+                from ._reprices import reprice_lines  # brings pricing along, which few readers need
+
+                rates = "repriced_rate"
+                assigned = reprice_lines(connection, home, rates)
+                held = (*(finding for finding in held if finding.kind != UNAPPLIED), *assigned.findings)
+                define_costs(connection, "repriced")
+            elif manifest.rates is not None:
+                rates = "rates.rate"
+                cache.attach(connection, manifest.rates, "rates")
             _define_uncounted(connection, cache, manifest.marks, remarked)
             connection.execute(f"CREATE VIEW call_fact AS {engine.sql('call_fact')}")
     except BaseException:
@@ -355,18 +457,35 @@ def _open_reading(cache: Cache, reading: Reading, seen: Manifest | None) -> _Ope
         connection=connection,
         seen=seen,
         positions=scan.positions,
-        findings=tuple(dict.fromkeys([*manifest.findings, *scan.findings, *findings])),
+        findings=tuple(dict.fromkeys([*held, *scan.findings, *findings])),
         unread=unread,
-        remarked=remarked,
+        anew=anew,
+        repriced=repriced,
+        layers=Layers(tuple(map(_anywhere, prefixes)), imported > 0, accounting, through),
+        rates=rates,
     )
 
 
-def _complete(connection: Connection) -> None:
-    """Define what :func:`_open_reading` left out."""
-    for statement in engine.statements("duckdb_base"):
-        connection.execute(statement)
+def _anywhere(prefix: str) -> str:
+    """The prefix of tables, as it is known in every schema."""
+    return prefix if "." in prefix else f"{MEMORY}.{prefix}"
+
+
+def _define_facts(connection: Connection, rates: str | None) -> None:
+    """Define what :func:`_open_reading` left out, over call_line and call_fact; *rates* are those of call_line."""
+    from ._pricing import define_rates, define_usage
+
+    define_usage(connection)
+    define_rates(connection, rates)
+    for name in ("duckdb_base", "duckdb_charges"):
+        for statement in engine.statements(name):
+            connection.execute(statement)
     for fact in FACTS[1:]:
         connection.execute(f"CREATE OR REPLACE VIEW {fact} AS {engine.sql(fact)}")
+
+
+def _rates_of(opened: _Opened, basis: Basis) -> str | None:
+    return "basis_rate" if basis.by_one_book else opened.rates
 
 
 def _define_uncounted(connection: Connection, cache: Cache, marks: Marks | None, remarked: bool) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from keledger.journal import Finding, UsageError, format_time
 
@@ -13,6 +13,10 @@ from ._calendar import DAY_US, Zone, calendar
 from ._options import ReportOptions, column, period_label
 from ._projection import Projection
 from ._sums import COLUMNS, Sums, order, total
+
+if TYPE_CHECKING:
+    from ._beside import Beside
+    from ._closings import Closing
 
 SCHEMA_VERSION = 1
 """Of the JSON of reports.  It grows when a name changes its meaning or goes; new names may come without."""
@@ -35,7 +39,9 @@ class Report:
     rows: tuple[dict[str, Any], ...]
     totals: dict[str, Any]
     subject: Mapping[str, str] = field(default_factory=dict)
-    """Of what, where it is of one thing: the session, the call."""
+    """Of what, where it is of one thing: the session, the call, the closing."""
+    corrections: tuple[dict[str, Any], ...] | None = None
+    """What periods of the report take over of closed ones; None in a report that is not over periods."""
 
     def as_json(self) -> dict[str, Any]:
         """The report as it is printed: money as decimal strings in USD, times in UTC, the rest integers and texts."""
@@ -50,6 +56,7 @@ class Report:
             "findings": [finding.as_json() for finding in self.findings],
             "rows": list(self.rows),
             "totals": self.totals,
+            **({} if self.corrections is None else {"corrections": list(self.corrections)}),
         }
 
 
@@ -77,22 +84,30 @@ def make_report(
 
 def report_daily(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a day of the report's zone that has calls, named ``date``.  Raises UsageError."""
-    return projection.steadily(lambda: _report_periods(projection, "daily", options or ReportOptions()))
+    return projection.steadily(lambda: report_periods(projection, "daily", options or ReportOptions()))
 
 
 def report_weekly(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a week that has calls; ``week`` is its first day.  Raises UsageError."""
-    return projection.steadily(lambda: _report_periods(projection, "weekly", options or ReportOptions()))
+    return projection.steadily(lambda: report_periods(projection, "weekly", options or ReportOptions()))
 
 
 def report_monthly(projection: Projection, options: ReportOptions | None = None) -> Report:
     """One row a month that has calls, named ``month``.  Raises UsageError."""
-    return projection.steadily(lambda: _report_periods(projection, "monthly", options or ReportOptions()))
+    return projection.steadily(lambda: report_periods(projection, "monthly", options or ReportOptions()))
 
 
-def _report_periods(projection: Projection, name: str, options: ReportOptions) -> Report:
-    rows = projection.run(lambda connection: _roll_up(connection, name, options))
+def report_periods(
+    projection: Projection, name: str, options: ReportOptions, taking: Closing | None = None
+) -> Report:
+    """The report of a name over periods.  *taking* is the closing in whose world *projection* stands, if it does."""
+    projection.price_by(options.prices)
+    rows, beside = projection.run(lambda connection: _accounted(projection, connection, name, options, taking))
     grouped = _group(rows, options)
+    for entry in beside.entries if beside else ():
+        keys = (period_label(name, entry.day, options.week_start), *entry.values)
+        money = Sums(adjustments_pico=entry.adjustments_pico, corrections_pico=entry.corrections_pico)
+        grouped.setdefault(keys, _Group(Sums(), ())).sums.add(money)
     shown = [
         {
             _PERIOD_NAMES[name]: keys[0],
@@ -101,10 +116,30 @@ def _report_periods(projection: Projection, name: str, options: ReportOptions) -
         }
         for keys, group in sorted(grouped.items(), key=lambda item: order(item[0]))
     ]
-    return make_report(projection, name, options, shown, total(group.sums for group in grouped.values()))
+    report = make_report(projection, name, options, shown, total(group.sums for group in grouped.values()))
+    if beside is None:
+        return replace(report, corrections=())
+    findings = tuple(dict.fromkeys((*report.findings, *beside.findings)))
+    return replace(report, findings=findings, corrections=beside.corrections)
 
 
-def _roll_up(connection: engine.Connection, name: str, options: ReportOptions) -> list[tuple[Any, ...]]:
+def _accounted(
+    projection: Projection,
+    connection: engine.Connection,
+    name: str,
+    options: ReportOptions,
+    taking: Closing | None,
+) -> tuple[list[tuple[Any, ...]], Beside | None]:
+    """The rows of calls as they are reported, and what stands beside them; None where nothing ever did."""
+    if not projection.layers.accounting:
+        return _roll_up(connection, name, options, "call_fact"), None
+    from ._beside import beside
+
+    found = beside(connection, projection.home, projection.layers, options, taking)
+    return _roll_up(connection, name, options, found.fact), found
+
+
+def _roll_up(connection: engine.Connection, name: str, options: ReportOptions, fact: str) -> list[tuple[Any, ...]]:
     """Sum calls by slots of time, and these by the days of the zone, so that the calls are read once.
 
     Slots are as wide as divides the days of nearly every zone; where that does not do, they are made again.
@@ -113,7 +148,7 @@ def _roll_up(connection: engine.Connection, name: str, options: ReportOptions) -
     _, parameters = options.condition()
     width_us = zone.usual_slot_us
     while True:
-        slots = _statement("slot", options, slot_us=width_us)
+        slots = _statement("slot", options, slot_us=width_us, fact=fact)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE slot AS {slots}", parameters)
         begins = connection.execute(_UTC_DAYS).fetchall()
         days = calendar(zone, (row[0] for row in begins), lambda day: period_label(name, day, options.week_start))
@@ -143,6 +178,7 @@ def report_sessions(projection: Projection, options: ReportOptions | None = None
 
 
 def _report_sessions(projection: Projection, options: ReportOptions) -> Report:
+    projection.price_by(options.prices)
     _, parameters = options.condition()
     statement = _statement("session_rollup", options)
     rows = projection.run(lambda connection: connection.execute(statement, parameters).fetchall())
@@ -166,16 +202,15 @@ def _named_columns(options: ReportOptions) -> list[str]:
     return [column(name) for name in (*options.by, *(("provider", "model") if options.breakdown else ()))]
 
 
-def _statement(name: str, options: ReportOptions, *, slot_us: int = DAY_US) -> str:
+def _statement(name: str, options: ReportOptions, *, slot_us: int = DAY_US, fact: str = "call_fact") -> str:
     """The statement of a file with the report's columns, cost and condition put in."""
     expressions = _named_columns(options)
     condition, _ = options.condition()
     return engine.sql(name).format(
         slot_us=slot_us,
+        fact=fact,
         columns="".join(f"{expression} AS column_{number}, " for number, expression in enumerate(expressions)),
         groups="".join(f"{expression}, " for expression in expressions),
-        cost=options.cost,
-        state=options.state,
         condition=condition,
     )
 
@@ -212,7 +247,7 @@ class _Group:
         shown = self.sums.as_json()
         if options.breakdown:
             shown["models"] = [
-                {"provider": provider, "model": model, **sums.as_json(adjustments=False)}
+                {"provider": provider, "model": model, **sums.as_json(of_calls=True)}
                 for (provider, model), sums in sorted(self.models.items())
             ]
         return shown

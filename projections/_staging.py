@@ -18,7 +18,19 @@ from keledger.journal import Chunk
 CALL_TYPES = frozenset({"call.completed", "call.failed"})
 
 PLAIN_TYPES = frozenset(
-    {"segment.opened", "merge.completed", "call.voided", "void.reverted", "prices.adopted"},
+    {
+        "segment.opened",
+        "merge.completed",
+        "call.voided",
+        "void.reverted",
+        "prices.adopted",
+        "reprice.applied",
+        "reprice.reverted",
+        "period.closed",
+        "period.reopened",
+        "invoice.recorded",
+        "charge.adjusted",
+    },
 )
 """Types that this release reads beside calls, at version 1.  None of their fields contradicts a call's (a test holds
 that), so files with such lines may go to DuckDB as they are."""
@@ -50,6 +62,9 @@ class Staged:
     sources: list[Source] = field(default_factory=list)
     others: int = 0
     voids: int = 0
+    reprices: int = 0
+    accounting: int = 0
+    """Lines that close or reopen a period, or adjust its charges: with any of them reports have more to show."""
     unread: dict[str, int] = field(default_factory=dict)
 
     def add_other(self, file: BinaryIO, row: dict[str, Any]) -> None:
@@ -63,6 +78,10 @@ class Staged:
             self.unread[name] = self.unread.get(name, 0) + 1
         elif kind in ("call.voided", "void.reverted"):
             self.voids += 1
+        elif kind in ("reprice.applied", "reprice.reverted"):
+            self.reprices += 1
+        elif kind in ("period.closed", "period.reopened", "charge.adjusted"):
+            self.accounting += 1
 
 
 def stage(chunks: Sequence[Chunk], folder: Path, *, on_progress: Callable[[int], None] | None = None) -> Staged:

@@ -31,10 +31,16 @@ COLUMNS = (
 class Sums:
     """Sums over calls, in the order of COLUMNS.  They are exact, so they can be added up in any order."""
 
-    __slots__ = ("values",)
+    __slots__ = ("adjustments_pico", "corrections_pico", "values")
 
-    def __init__(self, values: Iterable[int] | None = None) -> None:
+    def __init__(
+        self, values: Iterable[int] | None = None, *, adjustments_pico: int = 0, corrections_pico: int = 0
+    ) -> None:
         self.values: list[int] = [0] * len(COLUMNS) if values is None else list(values)
+        self.adjustments_pico = adjustments_pico
+        """Money beside the calls."""
+        self.corrections_pico = corrections_pico
+        """What is taken over of closed periods: calls and adjustments."""
 
     @classmethod
     def of_row(cls, row: Sequence[Any]) -> Sums:
@@ -45,14 +51,20 @@ class Sums:
     def add(self, other: Sums) -> None:
         """Add what another holds."""
         self.values = [mine + more for mine, more in zip(self.values, other.values, strict=True)]
+        self.adjustments_pico += other.adjustments_pico
+        self.corrections_pico += other.corrections_pico
 
-    def as_json(self, *, adjustments: bool = True) -> dict[str, Any]:
-        """The sums under their names.  ``cost_usd`` is null only where calls exist and none of them has a cost."""
+    def as_json(self, *, of_calls: bool = False) -> dict[str, Any]:
+        """The sums under their names, with *of_calls* only those that are of calls.
+
+        ``cost_usd`` is null only where calls exist and none of them has a cost.
+        """
         calls, failed, unknown, unpriced, costed, *tokens, cost_pico = self.values
         shown: dict[str, Any] = {"calls": calls, **dict(zip(TOKEN_COLUMNS, tokens, strict=True))}
         shown["cost_usd"] = pico_to_usd(cost_pico) if costed or not calls else None
-        if adjustments:
-            shown["adjustments_usd"] = "0"  # no release has written a charge.adjusted yet
+        if not of_calls:
+            shown["adjustments_usd"] = pico_to_usd(self.adjustments_pico)
+            shown["corrections_usd"] = pico_to_usd(self.corrections_pico)
         counts = {"failed_calls": failed, "unknown_calls": unknown, "unpriced_calls": unpriced}
         return shown | counts | {"uncosted_calls": calls - costed}
 

@@ -1,7 +1,7 @@
 -- One row a call that counts: its first line, unless voided or shadowed.  Portable.
 --
--- cost_* is the cost under the basis `current`, recorded_* as it was computed at the call.  They differ once
--- events that reprice calls are read; none are in this release.
+-- cost_* is the cost under the basis that the lines stand for, `current` unless another was asked for; recorded_* as it
+-- was computed at the call.  rate_id and reprice_id say what made the difference, where there is one.
 SELECT
     c.id AS id,
     c.writer AS writer,
@@ -37,11 +37,14 @@ SELECT
     c.cache_read_input_tokens AS cache_read_input_tokens,
     c.cache_creation_input_tokens AS cache_creation_input_tokens,
     c.reasoning_output_tokens AS reasoning_output_tokens,
-    c.cost_state AS cost_state,
-    c.cost_pico AS cost_pico,
+    COALESCE(c.repriced_state, c.cost_state) AS cost_state,
+    CASE WHEN c.repriced_state IS NULL THEN c.cost_pico ELSE c.repriced_pico END AS cost_pico,
     c.cost_state AS recorded_state,
     c.cost_pico AS recorded_pico,
-    c.reported_pico AS reported_pico
+    c.reported_pico AS reported_pico,
+    c.repriced_state AS repriced_state,
+    c.rate_id AS rate_id,
+    c.reprice_id AS reprice_id
 FROM call_line AS c
 LEFT JOIN uncounted_line AS u ON u.writer = c.writer AND u.seq = c.seq
 WHERE u.reason IS NULL

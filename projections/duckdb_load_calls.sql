@@ -1,8 +1,9 @@
 -- Lines of calls, from journal bytes whose hashes were checked, as rows of call_lines.  DuckDB only.
 --
--- The variable `files` lists the files.  Columns are explicit: nothing is inferred, and a line that cannot be
--- read raises an error instead of becoming NULLs.  Money comes as text, for JSON numbers would pass through a
--- double.  A test holds the columns to the event models and the buckets to data/buckets.toml.
+-- The variable `files` lists the files, `normalizer` is the version of this release's normaliser.  Columns are
+-- explicit: nothing is inferred, and a line that cannot be read raises an error instead of becoming NULLs.  Money
+-- comes as text, for JSON numbers would pass through a double.  A test holds the columns to the event models and the
+-- buckets to data/buckets.toml.
 SELECT
     id AS id,
     SUBSTR(source, 11) AS writer,
@@ -70,7 +71,18 @@ SELECT
             WHEN data.reported_cost_usd IS NOT NULL THEN error('reported_cost_usd is no money')
         END AS DECIMAL(38, 0)
     ) AS reported_pico,
-    data.cost.lines AS cost_lines
+    data.cost.lines AS cost_lines,
+    data.usage AS usage,
+    CAST(data.pricing_context AS VARCHAR) AS pricing_context,
+    data.normalizer AS normalizer,
+    -- Only what another normaliser counted is ever counted again.
+    CASE WHEN data.normalizer < getvariable('normalizer') THEN data.usage_raw END AS usage_raw,
+    CASE WHEN data.normalizer < getvariable('normalizer') THEN data.usage_format END AS usage_format,
+    -- What reprices make of it; see duckdb_repriced.sql.
+    CAST(NULL AS VARCHAR) AS repriced_state,
+    CAST(NULL AS DECIMAL(38, 0)) AS repriced_pico,
+    CAST(NULL AS BIGINT) AS rate_id,
+    CAST(NULL AS VARCHAR) AS reprice_id
 FROM read_json(
     getvariable('files'),
     format = 'newline_delimited',
@@ -120,8 +132,18 @@ FROM read_json(
                 output_reasoning BIGINT,
                 output_audio BIGINT,
                 output_image BIGINT,
-                output_video BIGINT
+                output_video BIGINT,
+                input_audio_ms BIGINT,
+                input_pages BIGINT,
+                input_chars BIGINT,
+                web_searches BIGINT,
+                file_searches BIGINT,
+                requests BIGINT
             ),
+            usage_raw VARCHAR,
+            usage_format VARCHAR,
+            normalizer BIGINT,
+            pricing_context JSON,
             cost STRUCT(
                 state VARCHAR,
                 total_usd VARCHAR,

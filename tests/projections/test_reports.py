@@ -351,8 +351,8 @@ def test_the_book_in_use(home: Home) -> None:
         ({"by": ("user", "user")}, "twice"),
         ({"where": (("cost_usd", "1"),)}, "'cost_usd' is no column"),
         ({"week_start": "monday"}, "cannot start on 'monday'"),
-        ({"basis": "latest"}, "reports costs as current or recorded"),
-        ({"basis": "known:2026-01-01"}, "reports costs as current or recorded"),
+        ({"basis": "newest"}, "no basis of prices"),
+        ({"basis": "known:2026-02-30"}, "no basis of prices: day"),
     ],
 )
 def test_options_that_are_refused(options: dict[str, Any], message: str) -> None:
