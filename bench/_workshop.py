@@ -142,6 +142,10 @@ class Workshop:
         (target / "writer.json").write_text(json.dumps({**identity, "home": os.path.realpath(target)}))
         return Home.at(target)
 
+    def remove(self, home: Home) -> None:
+        """Remove a copy before the end: what it does not share with the others may be as large as they are."""
+        shutil.rmtree(home.path)
+
     def new_folder(self, name: str) -> Path:
         """An empty folder of a row's own."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))

@@ -13,7 +13,7 @@ from keledger.projections import ReportOptions, open_projection, report_call, re
 
 from ._detail_tables import call_fields, price_lines_table, session_table
 from ._group import command
-from ._options import Settings, common_options, pass_settings
+from ._options import Settings, common_options, pass_settings, prices_option
 from ._output import warn_findings, write_fields, write_json, write_table
 from ._progress import Progress
 from ._report_tables import footnote
@@ -25,10 +25,7 @@ def _detail_options(function: _Decorated) -> _Decorated:
     zone = click.option(
         "-z", "--timezone", metavar="ZONE", help="Whose clocks; else KELEDGER_TZ, the config, the machine's."
     )
-    prices = click.option(
-        "--prices", metavar="BASIS", default="current", show_default=True, help="current, or recorded at the call."
-    )
-    return zone(prices(common_options(function)))
+    return zone(prices_option(common_options(function)))
 
 
 def _options(settings: Settings, timezone: str | None, prices: str) -> ReportOptions:

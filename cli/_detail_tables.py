@@ -78,6 +78,8 @@ def call_fields(report: Mapping[str, Any]) -> dict[str, str | None]:
         "Usage as sent": data.get("usage_raw"),
         "Priced as": _priced_as(data.get("cost", {})),
         "Price book": data.get("cost", {}).get("book"),
+        "Recorded at": _recorded(row),
+        "Repriced by": row["reprice_id"],
         "Remarks": "; ".join((*data.get("usage_notes", ()), *data.get("repaired", ()))) or None,
         "Place": f"writer {row['writer']}, sequence {row['sequence']}",
         "Does not count": row["uncounted"],
@@ -86,6 +88,14 @@ def call_fields(report: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _joined(name: str | None, more: str | None) -> str | None:
     return " ".join(filter(None, (name, more))) or None
+
+
+def _recorded(row: Mapping[str, Any]) -> str | None:
+    """What was recorded, where the prices that are asked for say something else."""
+    recorded = row["recorded_cost_usd"], row["recorded_cost_state"]
+    if recorded == (row["cost_usd"], row["cost_state"]):
+        return None
+    return recorded[1] if recorded[0] is None else exact_money(recorded[0])
 
 
 def _priced_as(cost: Mapping[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from keledger.journal import UsageError
 from keledger.projections import export_csv, export_jsonl, open_projection
 
 from ._group import command
-from ._options import Settings, common_options, pass_settings
+from ._options import Settings, common_options, pass_settings, prices_option
 from ._output import warn_findings, write_json
 from ._output_file import output_file
 from ._progress import Progress
@@ -34,9 +34,10 @@ from ._table import count
 @click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Where to; - is stdout.")
 @click.option("--events", is_flag=True, help="The journal's own lines, byte for byte, instead of counted calls.")
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@prices_option
 @common_options
 @pass_settings
-def export(settings: Settings, kind: str, output: str, events: bool, force: bool) -> None:
+def export(settings: Settings, kind: str, output: str, events: bool, force: bool, prices: str) -> None:
     """Write calls or events for other programs.
 
     A line is one counted call, in the order of time.  FILE appears only when it is complete, and only its owner may
@@ -47,9 +48,9 @@ def export(settings: Settings, kind: str, output: str, events: bool, force: bool
     home = settings.home_to_read()
     with Progress("exporting") as progress, output_file(output, force=force, home=home) as file:
         if kind == "csv":
-            lines = export_csv(home, file, on_progress=progress)
+            lines = export_csv(home, file, basis=prices, on_progress=progress)
         else:
-            lines = export_jsonl(home, file, events=events, on_progress=progress)
+            lines = export_jsonl(home, file, events=events, basis=prices, on_progress=progress)
     if output != "-":
         if settings.as_json:
             write_json({"schema_version": 1, "report": "export", "file": output, "lines": lines})

@@ -102,6 +102,14 @@ color_option = click.option(
     help="Colour, or none; else as NO_COLOR, FORCE_COLOR and the terminal say.",
 )
 
+prices_option = click.option(
+    "--prices",
+    metavar="BASIS",
+    default="current",
+    show_default=True,
+    help="recorded (at the call), current (after reprices), latest (by the newest book), or known:YYYY-MM-DD.",
+)
+
 
 def common_options(function: _Decorated) -> _Decorated:
     """Let a command take ``--home``, ``--json`` and ``--pretty`` behind its name, too."""

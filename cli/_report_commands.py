@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,10 +21,11 @@ from keledger.projections import (
 
 from ._days import parse_day, parse_since, today_in
 from ._group import command
-from ._options import Settings, common_options, pass_settings
+from ._options import Settings, common_options, pass_settings, prices_option
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
-from ._report_tables import footnote, period_table, sessions_table
+from ._report_tables import corrections_note, footnote, joined, period_table, sessions_table
+from ._where import parse_where
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -54,9 +54,7 @@ _OPTIONS = (
         multiple=True,
         help="Only calls that have exactly this; nothing behind = for those that have none.  Each must hold.",
     ),
-    click.option(
-        "--prices", metavar="BASIS", default="current", show_default=True, help="current, or recorded at the call."
-    ),
+    prices_option,
     click.option(
         "-o",
         "--order",
@@ -147,7 +145,8 @@ def _show(
         write_json(document)
     else:
         table = period_table(document, period, options.by) if period else sessions_table(document, options.by)
-        write_table(table, _heading(document, options), footnote(document["totals"]))
+        notes = (footnote(document["totals"]), corrections_note(document.get("corrections", ())))
+        write_table(table, _heading(document, options), joined(*notes))
     warn_findings(document["findings"])
 
 
@@ -171,16 +170,9 @@ def _options(
         week_start=start_of_week,
         breakdown=breakdown,
         by=tuple(name.strip() for names in by for name in names.split(",") if name.strip()),
-        where=tuple(map(_pair, where)),
+        where=parse_where(where),
         basis=prices,
     )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise click.BadParameter(f"{text!r} is not COLUMN=VALUE", param_hint="--where")
-    return name, unicodedata.normalize("NFC", value)  # as the journal has it, however it was typed
 
 
 def _heading(document: dict[str, Any], options: ReportOptions) -> str:

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ._table import Column, Table, count, money
+from keledger.journal import pico_to_usd, usd_to_pico
+
+from ._table import Column, Table, count, exact_money, money
 
 NONE = "(none)"
 """What stands in a table where a call has no such attribute."""
@@ -45,6 +47,10 @@ _ONLY_WHERE_THERE_ARE_ANY = {
 }
 
 
+_BESIDE = (("adjustments_usd", "Adjusted"), ("corrections_usd", "Corrected"))
+"""Money that no call of the row cost, shown where there is any."""
+
+
 class ReportTable:
     """A table of a report in the making: what heads a row, then its sums."""
 
@@ -52,10 +58,10 @@ class ReportTable:
         self._counts = [
             (name, column) for name, column in _COUNTS if name not in _ONLY_WHERE_THERE_ARE_ANY or totals[name]
         ]
-        self._adjusted = totals.get("adjustments_usd", "0") != "0"
+        self._beside = [(name, title) for name, title in _BESIDE if totals.get(name, "0") != "0"]
         self._incomplete = bool(uncosted(totals))
         self._heads = len(heads)
-        money_columns = [Column("Adjusted", number=True)] if self._adjusted else []
+        money_columns = [Column(title, number=True) for _, title in self._beside]
         self.table = Table(
             [*heads, *(column for _, column in self._counts), *money_columns, Column("Cost", number=True)]
         )
@@ -64,8 +70,7 @@ class ReportTable:
         """Add a row."""
         cells = [*heads, *[""] * (self._heads - len(heads))]
         cells += [count(sums[name]) for name, _ in self._counts]
-        if self._adjusted:
-            cells.append(money(sums["adjustments_usd"]) if "adjustments_usd" in sums else "")
+        cells += [money(sums[name]) if name in sums else "" for name, _ in self._beside]
         self.table.add(*cells, self._cost(sums), kind=kind)
 
     def _cost(self, sums: Mapping[str, Any]) -> str:
@@ -83,7 +88,7 @@ def uncosted(sums: Mapping[str, Any]) -> int:
 
 def footnote(totals: Mapping[str, Any]) -> str | None:
     """What the mark at a cost means, if there is any; that there are no calls, if so."""
-    if not totals["calls"]:
+    if not totals["calls"] and all(totals.get(name, "0") == "0" for name, _ in _BESIDE):
         return "No calls: keledger run and keledger record journal some, --since and --where may leave out others."
     parts = []
     unpriced = totals["unpriced_calls"]
@@ -92,6 +97,28 @@ def footnote(totals: Mapping[str, Any]) -> str | None:
     if uncosted(totals) > unpriced:  # the others were sent, and nobody knows what they used
         parts.append(f"{calls(uncosted(totals) - unpriced)} without a known usage")
     return f"* {' and '.join(parts)}: not in this cost" if parts else None
+
+
+def corrections_note(corrections: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the corrections in a table are of; None where there are none."""
+    if not corrections:
+        return None
+    parts = [
+        f"{exact_money(usd_sum(one['cost_usd'], one['adjustments_usd']))} of {one['period']} in {one['taken_in']}"
+        + (f" ({calls(one['calls'])})" if one["calls"] else "")
+        for one in corrections
+    ]
+    return f"Corrections of closed months: {', '.join(parts)}"
+
+
+def joined(*notes: str | None) -> str | None:
+    """Notes below a table as one."""
+    return "; ".join(filter(None, notes)) or None
+
+
+def usd_sum(*amounts: str) -> str:
+    """The sum of amounts in USD, in their one spelling."""
+    return pico_to_usd(sum(map(usd_to_pico, amounts)))
 
 
 def calls(number: int) -> str:

@@ -18,7 +18,7 @@ from keledger.journal import UsageError
 from keledger.projections import SqlResult, open_projection, run_sql
 
 from ._group import Command, command
-from ._options import Settings, common_options, pass_settings
+from ._options import Settings, common_options, pass_settings, prices_option
 from ._output import say, warn_findings, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table
@@ -65,13 +65,15 @@ class _StatementCommand(Command):
     metavar="SECONDS",
     help="Stop the statement after so long.",
 )
+@prices_option
 @common_options
 @pass_settings
-def sql(settings: Settings, statement: str, timeout_s: float) -> None:
+def sql(settings: Settings, statement: str, timeout_s: float, prices: str) -> None:
     """Query the projections, read-only.
 
-    STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted; - reads
-    it from stdin.  It reaches nothing else: no files, no settings, no extensions.
+    STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted, prices
+    and repricings; - reads it from stdin.  Those with costs stand at other prices, too: recorded.calls, latest.daily,
+    "known:2026-10-01".charges.  It reaches nothing else: no files, no settings, no extensions.
     """
     if not math.isfinite(timeout_s):
         raise UsageError("--timeout must be a number of seconds")
@@ -80,7 +82,7 @@ def sql(settings: Settings, statement: str, timeout_s: float) -> None:
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         findings = [finding.as_json() for finding in projection.findings]
         _bound_memory()
-        result = run_sql(projection, text, timeout_s=timeout_s, on_stuck=lambda: _give_up(timeout_s))
+        result = run_sql(projection, text, basis=prices, timeout_s=timeout_s, on_stuck=lambda: _give_up(timeout_s))
     if settings.as_json:
         write_json(result.as_json())
     else:

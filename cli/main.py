@@ -26,6 +26,7 @@ SECTIONS = {
         "sessions": Entry("keledger.cli._report_commands:sessions", "Show what each session cost."),
         "session": Entry("keledger.cli._detail_commands:session", "Show one session by statement and call."),
         "call": Entry("keledger.cli._detail_commands:call", "Show one call with every price line."),
+        "whatif": Entry("keledger.cli._whatif:whatif", "Show what my calls would have cost on other terms."),
         "sql": Entry("keledger.cli._sql:sql", "Query the projections, read-only."),
         "export": Entry("keledger.cli._export:export", "Write calls or events for other programs."),
     },
@@ -35,6 +36,15 @@ SECTIONS = {
         "void": Entry("keledger.cli._void:void", "Take a call out of every report, or back in."),
         "keprompt": Entry("keledger.cli._keprompt:keprompt", "Journal every KePrompt run of an environment."),
         "demo": Entry("keledger.cli._demo:demo", "Show it all, with a real KePrompt and imaginary money."),
+    },
+    "Prices": {
+        "prices": Entry("keledger.cli._prices:prices", "Show and change the prices of calls."),
+    },
+    "Accounting": {
+        "close": Entry("keledger.cli._close:close", "Close a month: its report shows the same digits from then on."),
+        "reopen": Entry("keledger.cli._close:reopen", "Take the closing of a month back."),
+        "reconcile": Entry("keledger.cli._reconcile:reconcile", "Compare an invoice with what was journaled."),
+        "adjust": Entry("keledger.cli._adjust:adjust", "Book money beside the calls: a credit, a tax, a difference."),
     },
     "Journal": {
         "verify": Entry("keledger.cli._verify_commands:verify", "Check every line and price file."),

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
+    from ._adopting import Adoption, CurrentPrices, current_prices, replaced_layer
     from ._anchor import Anchor, AnchoredLine, anchor
     from ._boot import boot_id
     from ._check import Check
+    from ._cleaning import check_reason
     from ._doctor import diagnose, lock_is_free
     from ._errors import (
         AppendRefused,
@@ -29,22 +31,25 @@ if TYPE_CHECKING:
     )
     from ._filesystem import Filesystem, filesystem_kind
     from ._home import Home, own_writers
+    from ._invoice import Invoice, InvoicedLine, amount_pico, read_invoice
     from ._ledger import Ledger, Recorded
     from ._library import LibraryCall
     from ._line import NewEvent
     from ._merge import Merged, MergeRefused
-    from ._money import pico_to_usd, usd_to_pico
+    from ._money import PRICE_PATTERN, pico_to_usd, usd_to_pico
     from ._reader import Chunk, Position, Scan, scan_journal
     from ._restart import chain_leads_to
     from ._schema import json_schema
     from ._segment import Finding
     from ._tail import Totals, tail_totals
-    from ._time import format_time, parse_time
+    from ._time import format_time, now_us, parse_time
     from ._verify import Verified, verify
     from ._verify_segment import Depth
     from ._zone import check_zone, report_zone
 
 __all__ = [
+    "PRICE_PATTERN",
+    "Adoption",
     "Anchor",
     "AnchoredLine",
     "AppendRefused",
@@ -52,12 +57,15 @@ __all__ = [
     "BudgetExceeded",
     "Check",
     "Chunk",
+    "CurrentPrices",
     "Depth",
     "Filesystem",
     "Finding",
     "Home",
     "HomeError",
     "InputRefused",
+    "Invoice",
+    "InvoicedLine",
     "JournalDamaged",
     "KeledgerError",
     "Ledger",
@@ -72,18 +80,24 @@ __all__ = [
     "Totals",
     "UsageError",
     "Verified",
+    "amount_pico",
     "anchor",
     "boot_id",
     "chain_leads_to",
+    "check_reason",
     "check_zone",
+    "current_prices",
     "diagnose",
     "filesystem_kind",
     "format_time",
     "json_schema",
     "lock_is_free",
+    "now_us",
     "own_writers",
     "parse_time",
     "pico_to_usd",
+    "read_invoice",
+    "replaced_layer",
     "report_zone",
     "scan_journal",
     "tail_totals",
@@ -92,9 +106,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "_adopting": ("Adoption", "CurrentPrices", "current_prices", "replaced_layer"),
     "_anchor": ("Anchor", "AnchoredLine", "anchor"),
     "_boot": ("boot_id",),
     "_check": ("Check",),
+    "_cleaning": ("check_reason",),
     "_doctor": ("diagnose", "lock_is_free"),
     "_errors": (
         "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",
@@ -102,17 +118,18 @@ _MODULES = {
     ),
     "_filesystem": ("Filesystem", "filesystem_kind"),
     "_home": ("Home", "own_writers"),
+    "_invoice": ("Invoice", "InvoicedLine", "amount_pico", "read_invoice"),
     "_ledger": ("Ledger", "Recorded"),
     "_library": ("LibraryCall",),
     "_line": ("NewEvent",),
     "_merge": ("MergeRefused", "Merged"),
-    "_money": ("pico_to_usd", "usd_to_pico"),
+    "_money": ("PRICE_PATTERN", "pico_to_usd", "usd_to_pico"),
     "_reader": ("Chunk", "Position", "Scan", "scan_journal"),
     "_restart": ("chain_leads_to",),
     "_schema": ("json_schema",),
     "_segment": ("Finding",),
     "_tail": ("Totals", "tail_totals"),
-    "_time": ("format_time", "parse_time"),
+    "_time": ("format_time", "now_us", "parse_time"),
     "_verify": ("Verified", "verify"),
     "_verify_segment": ("Depth",),
     "_zone": ("check_zone", "report_zone"),

@@ -149,7 +149,7 @@ def build_call(
         "pricing_context": context or None,
         "cost": book.price(
             provider=provider,
-            model=_priced_model(book, provider, model, texts.get("response_model")),
+            model=book.priced_model(provider, model, texts.get("response_model")),
             usage=usage.buckets,
             at_us=started_us,
             context=context,
@@ -181,13 +181,6 @@ def _texts(fields: Mapping[str, Any], clean: Cleaner) -> dict[str, str]:
         )
         del texts["error_type"]
     return texts
-
-
-def _priced_model(book: Book, provider: str, asked: str, answered: str | None) -> str:
-    """The name to price by: the model that answered (dated, routed), unless only the asked one is in the book."""
-    if answered and answered != asked and book.match(provider, answered) is not None:
-        return answered
-    return asked
 
 
 def _usage(fields: Mapping[str, Any], provider: str, clean: Cleaner) -> Usage:

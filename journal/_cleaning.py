@@ -303,3 +303,13 @@ def _without_text(value: Any) -> Any:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) > limits.RAW_STRING_CHARACTERS_MAX
+
+
+def check_reason(reason: str) -> str:
+    """The reason of an administrative event as it is journaled.
+
+    Raises InputRefused where none is given, or it is no valid Unicode, or too long.
+    """
+    if not reason.strip():
+        raise InputRefused("a reason is missing: say why, it is kept for whoever reads the journal later")
+    return Cleaner(live=False).text("reason", reason, limit=limits.REASON_BYTES_MAX) or reason

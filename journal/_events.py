@@ -237,6 +237,189 @@ class PricesAdopted(Model):
     reason: Reason
 
 
+class SelectedValue(Model):
+    """A column of reports and the exact value that a call must have there; without a value, it must have none."""
+
+    column: Annotated[str, StringConstraints(pattern=r"^(tag:[a-z][a-z0-9_.-]{0,62}|[a-z][a-z_]{0,62})$")]
+    value: Text | None = None
+
+
+class RepriceSelector(Model):
+    """Which calls a reprice covers, by what was recorded of them alone: so it means the same for ever.
+
+    They began in ``[started_from, started_to)``, have every value under ``where``, and, with ``only``, were recorded
+    without a price.
+    """
+
+    started_from: Time | None = None
+    started_to: Time | None = None
+    where: list[SelectedValue] | None = None
+    only: Literal["unpriced"] | None = None
+
+
+class RepricedMonth(Model):
+    """What a reprice changed in one month of UTC, told for whoever reads the journal; nothing is computed from it."""
+
+    month: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}$")]
+    calls: Count
+    changed_calls: Count
+    newly_priced: Count
+    newly_unpriced: Count
+    before_usd: Money
+    after_usd: Money
+
+
+class RepriceApplied(Model):
+    """Calls cost from here on what a book says, by this normaliser and pricer; ``docs/format.md`` has the rule.
+
+    ``calls`` and ``result_sha256`` tell what the book made of every line that is covered.
+    """
+
+    input_sha256: Sha256
+    selector: RepriceSelector
+    through: list[WriterPosition]
+    book: Sha256
+    normalizer: Ordinal
+    pricer: Ordinal
+    allow_unpriced: bool
+    reported: bool
+    calls: Count
+    changed_calls: Count
+    months: list[RepricedMonth]
+    result_sha256: Sha256
+    actor: Text
+    reason: Reason
+
+
+class RepriceReverted(Model):
+    """A reprice that is taken back: its calls cost what they would without it."""
+
+    input_sha256: Sha256
+    reprice_id: EventId
+    actor: Text
+    reason: Reason
+
+
+class PeriodModel(Model):
+    """What the calls of one provider and model came to in a closed period."""
+
+    provider: Text
+    model: Text
+    calls: Count
+    input_tokens: Count
+    output_tokens: Count
+    uncosted_calls: Count
+    cost_usd: Money
+
+
+class PeriodTotals(Model):
+    """What a period came to when it was closed; ``models`` has the dearest, as many as a line has room for."""
+
+    calls: Count
+    input_tokens: Count
+    output_tokens: Count
+    uncosted_calls: Count
+    cost_usd: Money
+    adjustments_usd: Money
+    corrections_usd: Money
+    models: list[PeriodModel]
+
+
+class PeriodOpen(Model):
+    """What nobody knew yet when a period was closed.
+
+    ``unpriced_estimate_usd`` is what the unpriced calls would cost by the newest book, where that has prices for any:
+    for ``unpriced_estimated_calls`` of them.
+    """
+
+    unknown_calls: Count
+    unpriced_calls: Count
+    unpriced_estimated_calls: Count
+    unpriced_estimate_usd: Money | None = None
+    lost_holds: Count
+
+
+class PeriodClosed(Model):
+    """A month whose report shows the same digits for ever: those of what lies within ``through``.
+
+    ``digest`` is over the calls and charges of ``[started_from, started_to)``, so that it can be told whether the
+    journal still says the same; ``docs/format.md`` has the rules for what comes later.
+    """
+
+    input_sha256: Sha256
+    period: Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    timezone: Text
+    started_from: Time
+    started_to: Time
+    basis: Literal["current"]
+    through: list[WriterPosition]
+    book: Sha256 | None = None
+    totals: PeriodTotals
+    digest: Sha256
+    open: PeriodOpen
+    actor: Text
+    reason: Reason
+
+
+class PeriodReopened(Model):
+    """A closing that is taken back: the period shows what the journal says now, and may be closed anew."""
+
+    input_sha256: Sha256
+    close_id: EventId
+    actor: Text
+    reason: Reason
+
+
+class InvoiceLine(Model):
+    """What was invoiced for one day and model; without a model, ``item`` says for what."""
+
+    date: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    model: Text | None = None
+    item: Text | None = None
+    quantity: Count | None = None
+    amount_usd: Money
+
+
+class InvoiceRecorded(Model):
+    """What a provider invoiced for a month, as it was read from a file.  It changes no figure by itself."""
+
+    input_sha256: Sha256
+    provider: Text
+    period: Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    timezone: Text
+    currency: Literal["USD"]
+    source_name: Text
+    source_format: Name
+    source_sha256: Sha256
+    lines: list[InvoiceLine]
+    total_usd: Money
+    actor: Text
+    reason: Reason
+
+
+class ChargeAdjusted(Model):
+    """Money that no call cost: a credit, a tax, a fee, a difference.  It counts at ``effective_at``, beside the calls.
+
+    ``category`` is a ChargeCategory of FOCUS 1.0.  ``reverses`` names the adjustment that this one takes back.
+    """
+
+    input_sha256: Sha256
+    amount_usd: Money
+    provider: Text
+    model: Text | None = None
+    user: Text | None = None
+    project: Text | None = None
+    team: Text | None = None
+    cost_center: Text | None = None
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=limits.TAGS_MAX)] | None = None
+    effective_at: Time
+    category: Literal["Adjustment", "Credit", "Purchase", "Tax", "Usage"]
+    invoice_id: EventId | None = None
+    reverses: EventId | None = None
+    actor: Text
+    reason: Reason
+
+
 MODELS: dict[str, type[Model]] = {
     "segment.opened": SegmentOpened,
     "merge.completed": MergeCompleted,
@@ -245,5 +428,11 @@ MODELS: dict[str, type[Model]] = {
     "call.voided": CallVoided,
     "void.reverted": VoidReverted,
     "prices.adopted": PricesAdopted,
+    "reprice.applied": RepriceApplied,
+    "reprice.reverted": RepriceReverted,
+    "period.closed": PeriodClosed,
+    "period.reopened": PeriodReopened,
+    "invoice.recorded": InvoiceRecorded,
+    "charge.adjusted": ChargeAdjusted,
 }
 """The types that this release writes and reads, at version 1."""

@@ -6,17 +6,17 @@ import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from . import _limits as limits
-from ._adopting import Adoption, adopt, plan_adoption
+from ._adopting import Adoption, adopt, adopt_planned, adoption_of_loaded, current_prices, plan_adoption
 from ._adoption import adopted_book
 from ._attributes import AttributeResolver
 from ._calls import build_call, check_attributes, check_field_names
-from ._cleaning import DEPTH_MAX, Cleaner, json_kind, json_safe
+from ._cleaning import DEPTH_MAX, Cleaner, check_reason, json_kind, json_safe
 from ._disk import Disk
 from ._errors import HomeError, InputRefused, KeledgerError, LockHeld, UsageError
 from ._home import Home, remedy
@@ -27,7 +27,7 @@ from ._line import NewEvent
 from ._spool import Spool
 from ._validate import check_data, check_live_data, prepare_check
 from ._writer import Appender
-from .prices import Book, PriceStore
+from .prices import Book, BookManifest, PriceStore
 from .usage import CONTEXT_FIELDS, pricing_context, token_totals
 
 if TYPE_CHECKING:
@@ -216,11 +216,70 @@ class Ledger:
 
         return merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
 
-    def _administer(self, event_type: str, fields: dict[str, Any], reason: str) -> str:
-        if not reason.strip():
-            raise InputRefused("a reason is missing: say why, it is kept for whoever reads the journal later")
-        reason = Cleaner(live=False).text("reason", reason, limit=limits.REASON_BYTES_MAX) or reason
+    def manifest(self) -> BookManifest:
+        """The book that the next call will be priced by: the adopted one, or the shipped one that is to be adopted."""
+        return current_prices(self.home, self._disk).manifest
+
+    def adopt_prices(self, adoption: Adoption, reason: str, *, based_on: str | None) -> str | None:
+        """Price all calls from now on by another book, for a stated reason; calls that are journaled stay as they are.
+
+        *adoption* is made by :func:`replaced_layer`, *based_on* is the id of the book that it changes: that of
+        :meth:`manifest`; None where the home must have adopted none yet.  Returns the event's id; None where the home
+        has this very book already.
+
+        Raises InputRefused or UsageError for a book that breaks the rules, KeledgerError where another process has
+        adopted other prices than *based_on* meanwhile, and as appending does.  Nothing is adopted then.
+        """
+        adoption = replace(adoption, reason=check_reason(reason))
+        actor = self._attributes.os_user
+        event_id = adopt(self.home, self._appender, self._store, adoption, actor=actor, based_on=based_on)
+        self._look_again()
+        return event_id
+
+    def apply_reprice(self, reprice: Mapping[str, Any], reason: str) -> str:
+        """Let calls cost what a book says, for a stated reason; returns the event's id.  The calls stay journaled.
+
+        *reprice* are the fields of ``reprice.applied`` but who and why; :mod:`keledger.projections` computes them.
+        """
+        return self._administer("reprice.applied", dict(reprice), reason)
+
+    def revert_reprice(self, reprice_id: str, reason: str) -> str:
+        """Take a reprice back, for a stated reason; returns the event's id."""
+        return self._administer("reprice.reverted", {"reprice_id": reprice_id}, reason)
+
+    def close_period(self, closing: Mapping[str, Any], reason: str) -> str:
+        """Close a month, for a stated reason; returns the event's id.
+
+        *closing* are the fields of ``period.closed`` but who and why; :mod:`keledger.projections` computes them.
+        """
+        return self._administer("period.closed", dict(closing), reason)
+
+    def reopen_period(self, close_id: str, reason: str) -> str:
+        """Take a closing back, for a stated reason; returns the event's id."""
+        return self._administer("period.reopened", {"close_id": close_id}, reason)
+
+    def record_invoice(self, invoice: Mapping[str, Any], reason: str) -> str:
+        """Journal what a provider invoiced; returns the event's id: the same file for the same month has one id.
+
+        *invoice* are the fields of ``invoice.recorded`` but who and why.
+        """
+        key = " ".join(str(invoice[name]) for name in ("provider", "period", "timezone", "source_sha256"))
+        return self._administer("invoice.recorded", dict(invoice), reason, key=key)
+
+    def adjust(self, adjustment: Mapping[str, Any], reason: str) -> str:
+        """Book money beside the calls, for a stated reason; returns the event's id.
+
+        *adjustment* are the fields of ``charge.adjusted`` but who and why.  What ``reverses`` another one has an id
+        that is made of that one's: an adjustment is taken back once.
+        """
+        return self._administer("charge.adjusted", dict(adjustment), reason, key=adjustment.get("reverses"))
+
+    def _administer(self, event_type: str, fields: dict[str, Any], reason: str, *, key: str | None = None) -> str:
+        """Append an event.  One with a *key* is known by it: how it was called and why makes it no other event."""
+        reason = check_reason(reason)
         given = {**fields, "reason": reason}
+        if key is not None:
+            given = {name: value for name, value in fields.items() if name != "source_name"}
         data = {
             "input_sha256": input_sha256(event_type, given),
             **fields,
@@ -228,7 +287,8 @@ class Ledger:
             "reason": reason,
         }
         check_data(event_type, data)
-        event = NewEvent.of(event_type, new_id(), data)
+        event_id = id_of_key(f"keledger:{event_type}", key) if key is not None else new_id()
+        event = NewEvent.of(event_type, event_id, data)
         self._append([event])
         return event.id
 
@@ -266,12 +326,21 @@ class Ledger:
 
     def _append_adopting(self, events: Sequence[NewEvent]) -> None:
         """Append after the book is adopted that prices the events, where that is due."""
-        if self._book is not None and self._adoption is None and not self._has_book():
-            self._adoption = plan_adoption(self._store, None)  # the home was removed meanwhile
-        if self._adoption is not None:
-            adopt(self.home, self._appender, self._adoption, self._attributes.os_user)
-            self._adoption = None
+        adoption = self._adoption
+        if self._book is not None and adoption is None and not self._has_book():
+            adoption = adoption_of_loaded(self._store, self._book.sha256)  # the home was removed meanwhile
+        if adoption is not None:
+            actor = self._attributes.os_user
+            if adopt_planned(self.home, self._appender, self._store, adoption, actor):
+                self._adoption = None
+            else:
+                self._look_again()  # another process has adopted other prices meanwhile
         self._appender.append(events)
+
+    def _look_again(self) -> None:
+        """Look up the home's book anew for the next call."""
+        self._adoption = None
+        self._book_as_of = -1
 
     def _has_book(self) -> bool:
         try:
@@ -289,9 +358,10 @@ class Ledger:
             adopted = adopted_book(self.home, self._disk)
             if self._book is None:
                 self._adoption = plan_adoption(self._store, adopted)
-            if self._adoption is not None:
-                adopted = self._adoption.manifest.sha256
-                self._store.hold(self._adoption.files)
+            planned = self._adoption
+            if planned is not None:
+                adopted = planned.manifest.sha256
+                self._store.hold(planned.files)
             if adopted is not None and (self._book is None or self._book.sha256 != adopted):
                 self._book = self._store.load_book(adopted)
                 self._book_path = str(self.home.prices / adopted)

@@ -250,7 +250,7 @@ def _books_of(event: dict[str, Any]) -> set[str]:
     data = event["data"]
     if event["v"] != 1 or not writes(event["type"]):
         return set()
-    named = data.get("book") if event["type"] == "prices.adopted" else data.get("cost", {}).get("book")
+    named = data.get("book", data.get("cost", {}).get("book"))
     return {named} if named is not None else set()
 
 

@@ -191,7 +191,7 @@ class _Pass:
                 self.checks[number] = check_segment(check.path, check.previous, depth=self._depth, length=end)
 
     def merged(self) -> list[Promised]:
-        """The positions that ``merge.completed`` events name."""
+        """The positions that merges and reprices name."""
         return [
             Promised(position["writer"], position["seq"], position["hash"], f"{check.path} (byte {offset})")
             for check in self.checks

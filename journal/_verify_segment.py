@@ -289,6 +289,9 @@ class _Lines:
                 self._names(cost.get("book"), offset)
             elif kind.name == "prices.adopted":
                 self._names(data["book"], offset)
+            elif kind.name in ("reprice.applied", "period.closed"):
+                self._names(data.get("book"), offset)
+                self.merged += [(offset, position) for position in data["through"]]
             elif kind.name == "merge.completed":
                 self.merged += [(offset, position) for position in data["writers"]]
         digest = data.get("input_sha256")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from bench._figures import Figure
 from bench._workshop import Workshop
 
-from . import append, calc_price, catch_up, ccusage, daily, memory, rebuild, record, run, sqlite, verify
+from . import append, calc_price, catch_up, ccusage, daily, memory, rebuild, record, reprice, run, sqlite, verify
 
 Measure = Callable[[Workshop], Iterator[Figure]]
 
@@ -22,6 +22,7 @@ ROWS: Mapping[str, Measure] = {
     "verify": verify.measure,
     "sqlite": sqlite.measure,
     "calc-price": calc_price.measure,
+    "reprice": reprice.measure,
     "ccusage": ccusage.measure,
 }
 """By name, in the order in which they run."""

@@ -66,13 +66,13 @@ def measure(workshop: Workshop) -> Iterator[Figure]:
     ours_s: list[float] = []
     theirs_s: list[float] = []
     equal = 0
-    _price_block(calls, lambda call: book.price(**call.ours))  # both find each model once before the clock runs
-    _price_block(calls, lambda call: calc_price(**call.theirs))
+    price_block(calls, lambda call: book.price(**call.ours))  # both find each model once before the clock runs
+    price_block(calls, lambda call: calc_price(**call.theirs))
     for start in range(0, len(calls), BLOCK):
         block = calls[start : start + BLOCK]
-        theirs, wall_s = _price_block(block, lambda call: calc_price(**call.theirs).total_price)
+        theirs, wall_s = price_block(block, lambda call: calc_price(**call.theirs).total_price)
         theirs_s.append(wall_s)
-        ours, wall_s = _price_block(block, lambda call: book.price(**call.ours)["total_usd"])
+        ours, wall_s = price_block(block, lambda call: book.price(**call.ours)["total_usd"])
         ours_s.append(wall_s)
         equal += check_equal(block, ours, theirs)
     value, spread = ratio(theirs_s, ours_s)
@@ -170,7 +170,8 @@ def call_of(data: dict[str, Any], book: Book) -> Call:
     )
 
 
-def _price_block(calls: Sequence[Call], price: Callable[[Call], Any]) -> tuple[list[Any], float]:
+def price_block(calls: Sequence[Call], price: Callable[[Call], Any]) -> tuple[list[Any], float]:
+    """The costs of some calls, and how many seconds they took."""
     begun = time.perf_counter()
     costs = [price(call) for call in calls]
     return costs, time.perf_counter() - begun

@@ -57,8 +57,13 @@ def keledger_process(*arguments: str, given: str | bytes = b"", prefix: Sequence
     return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def keledger_terminal(*arguments: str, columns: int = 100, environment: Mapping[str, str] | None = None) -> Outcome:
-    """Run a command on a pseudo-terminal of so many columns; ``out`` is what it showed there, stderr included."""
+def keledger_terminal(
+    *arguments: str, columns: int = 100, environment: Mapping[str, str] | None = None, typed: str = ""
+) -> Outcome:
+    """Run a command on a pseudo-terminal of so many columns; ``out`` is what it showed there, stderr included.
+
+    *typed* waits on the keyboard from the start; the terminal shows it as it does what a person types.
+    """
     import fcntl
     import pty
     import struct
@@ -74,6 +79,7 @@ def keledger_terminal(*arguments: str, columns: int = 100, environment: Mapping[
             stderr=terminal,
             env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
         )
+        os.write(controller, typed.encode())
     finally:
         os.close(terminal)
     shown = bytearray()

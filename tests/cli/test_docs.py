@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from keledger.cli._group import STATUSES, Command
+from keledger.cli._group import STATUSES, Command, LazyGroup
 from keledger.cli.main import program
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -28,7 +28,9 @@ def sections() -> dict[str, str]:
 def commands() -> Iterator[tuple[str, click.Command]]:
     for name, entry in program.entries():
         command = entry.load()
-        if isinstance(command, click.Group):
+        if isinstance(command, LazyGroup):
+            yield from ((f"{name} {subname}", part.load()) for subname, part in command.entries())
+        elif isinstance(command, click.Group):
             yield from ((f"{name} {subname}", part) for subname, part in command.commands.items())
         else:
             yield name, command

@@ -16,7 +16,7 @@ import pytest
 
 import keledger as package
 from keledger.cli import _options, _progress
-from keledger.cli._group import Command
+from keledger.cli._group import Command, LazyGroup
 from keledger.cli._guard import guarded
 from keledger.cli.main import SECTIONS, program
 from keledger.journal import BudgetExceeded, JournalDamaged, KeledgerError, UsageError
@@ -27,7 +27,17 @@ NOT_OURS = {"run", "keprompt", "demo"}
 """Commands whose kind is their own."""
 
 ENTRIES = dict(program.entries())
-OURS = {name: entry for name, entry in ENTRIES.items() if name not in NOT_OURS}
+GROUPS = {name: group for name, entry in ENTRIES.items() if isinstance(group := entry.load(), LazyGroup)}
+OURS = {name: entry for name, entry in ENTRIES.items() if name not in NOT_OURS and name not in GROUPS} | {
+    f"{name} {part}": entry for name, group in GROUPS.items() for part, entry in group.entries()
+}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_lists_its_commands_without_importing_them(name: str) -> None:
+    assert GROUPS[name].get_short_help_str(1000) == ENTRIES[name].summary
+    shown = " ".join(keledger(name, "--help").out.split())
+    assert all(f"{part} {entry.summary}" in shown for part, entry in GROUPS[name].entries())
 
 
 def test_version() -> None:
@@ -59,9 +69,9 @@ def test_a_commands_summary_is_the_one_in_the_list(name: str) -> None:
 def test_every_command_has_an_example_and_says_its_statuses(name: str) -> None:
     command = OURS[name].load()
     assert isinstance(command, Command)
-    assert command.name == name
+    assert command.name == name.split()[-1]
     assert all(f"keledger {name}" in example or f" {name} " in example for example in command.examples)
-    shown = keledger(name, "--help").out
+    shown = keledger(*name.split(), "--help").out
     assert "Examples:" in shown
     assert "Exit status:" in shown
 

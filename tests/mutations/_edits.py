@@ -100,16 +100,16 @@ EDITS = (
     Edit(
         "price files before the event that names them",
         "journal/_adopting.py",
-        "        try:\n            for sha256, content in adoption.files.items():\n",
-        "        appender.append_locked([_adopted_event(adoption.manifest, actor)])\n"
-        "        try:\n            for sha256, content in adoption.files.items():\n",
+        "    _keep_files(home, appender.disk, adoptions)\n    events =",
+        "    appender.append_locked([_adopted_event(adoption, actor) for adoption in adoptions])\n"
+        "    _keep_files(home, appender.disk, adoptions)\n    events =",
         PROMISE_1,
     ),
     Edit(
         "the sync of the names in prices/",
         "journal/_adopting.py",
-        "            sync_prices(home, appender.disk)\n        except",
-        "        except",
+        "        sync_prices(home, disk)\n    except",
+        "    except",
         PROMISE_1,
     ),
     Edit(

@@ -1,0 +1,1 @@
+"""Tests of closed months, corrections, invoices and adjustments."""

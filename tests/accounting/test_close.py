@@ -1,0 +1,294 @@
+"""``keledger close`` and ``keledger reopen``, as people use them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from keledger.journal import Home, verify
+from keledger.projections import digest, open_projection
+from tests.cli.support import Outcome, forge, keledger, keledger_terminal, truth
+from tests.journal.support import call, events
+from tests.projections.repricing import adopt, ledger_of, reprice, undo
+from tests.projections.support import drop_cache, take_over
+
+from .support import closings, monthly, pico, shown
+
+
+def close(month: str = "2026-10", *options: str) -> dict[str, Any]:
+    outcome = keledger("close", month, "--yes", *options)
+    assert outcome.status == 0, outcome.err
+    document: dict[str, Any] = outcome.json
+    return document
+
+
+def show(month: str = "2026-10") -> dict[str, Any]:
+    document: dict[str, Any] = keledger("close", month, "--show").json
+    return document
+
+
+def listed() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = keledger("close", "--list").json["rows"]
+    return rows
+
+
+def refused(*arguments: str) -> Outcome:
+    """A command that writes nothing and says why in one line."""
+    outcome = keledger(*arguments)
+    assert outcome.status in (1, 2)
+    assert len(outcome.err.splitlines()) == 1
+    return outcome
+
+
+def row_of(home: Home, month: str, **options: Any) -> dict[str, Any]:
+    return next(row for row in monthly(home, **options).rows if row["month"] == month)
+
+
+def test_closing_writes_one_event_that_says_what_it_came_to_and_what_is_open(used: Home) -> None:
+    before = row_of(used, "2026-10")
+    document = close()
+    (event,) = (one for one in events(used) if one["type"] == "period.closed")
+    data = event["data"]
+    assert document["id"] == event["id"]
+    assert (data["period"], data["timezone"], data["basis"]) == ("2026-10", "UTC", "current")
+    assert data["started_from"] == "2026-10-01T00:00:00.000000Z"
+    assert data["started_to"] == "2026-11-01T00:00:00.000000Z"
+    assert data["through"] == [{"writer": used.writers()[0], "seq": event["seq"] - 1, "hash": events(used)[-2]["hash"]}]
+    assert {name: data["totals"][name] for name in ("calls", "cost_usd", "uncosted_calls")} == {
+        name: before[name] for name in ("calls", "cost_usd", "uncosted_calls")
+    }
+    assert [one["model"] for one in data["totals"]["models"]] == ["unheard-of", "claude-sonnet-4-5", "gpt-5-mini"]
+    assert sum(pico(one, "cost_usd") for one in data["totals"]["models"]) == pico(before, "cost_usd")
+    assert data["open"] == {"unknown_calls": 1, "unpriced_calls": 1, "unpriced_estimated_calls": 0, "lost_holds": 0}
+    assert not verify(used).findings
+
+
+def test_unpriced_calls_are_estimated_by_the_newest_book(used: Home) -> None:
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="in-house", time="2026-10-22T11:00:00Z", provider="nobody", model="in-house",
+                             usage_raw=None, usage={"input_uncached": 3}))  # fmt: skip
+    adopt(used, "free")
+    still = close()["open"]
+    assert (still["unpriced_calls"], still["unpriced_estimated_calls"]) == (2, 1)
+    assert still["unpriced_estimate_usd"] == "0.000021"
+
+
+def test_a_month_is_that_of_its_zone(used: Home) -> None:
+    document = close("2026-10", "--timezone", "Europe/Berlin")
+    assert document["totals"]["calls"] == 4  # late is November's there
+    (closing,) = closings(used)
+    assert closing.data["started_from"] == "2026-09-30T22:00:00.000000Z"
+    assert closing.data["started_to"] == "2026-10-31T23:00:00.000000Z"  # the clocks changed in between
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["2026-13"], "'2026-13' is no month: write it like 2026-10"),
+        (["october"], "'october' is no month: write it like 2026-10"),
+        (["2026-1o"], "'2026-1o' is no month: write it like 2026-10"),
+        ([], "give a month like 2026-10, or --list"),
+        (["2026-10", "--list"], "--list takes no month and no --show"),
+        (["2026-10", "--timezone", "Mars"], "--timezone: 'Mars' is no time zone; use a name like Europe/Berlin or UTC"),
+        (["2026-10"], "nothing was written, for nobody can be asked here: give --yes to close the month"),
+        (["2026-10", "--show"], "2026-10 is not closed: keledger close --list shows what is"),
+    ],
+)
+def test_what_cannot_be_closed_is_told_in_one_sentence(used: Home, arguments: list[str], complaint: str) -> None:
+    before = truth(used)
+    assert complaint in refused("close", *arguments).complaint
+    assert truth(used) == before
+
+
+def test_a_month_that_is_not_over_stays_open(used: Home) -> None:
+    month = datetime.now(UTC).date().isoformat()[:7]
+    assert f"{month} is not over in UTC" in refused("close", month, "--yes").complaint
+
+
+def test_a_month_is_closed_once(used: Home) -> None:
+    first = close()
+    assert (
+        f"2026-10 was closed already, at {listed()[0]['closed_at']} ({first['id']})"
+        in refused("close", "2026-10", "--yes").complaint
+    )
+    complaint = refused("close", "2026-10", "--yes", "--timezone", "Asia/Tokyo").complaint
+    assert "2026-10 of Asia/Tokyo has days of 2026-10 of UTC, which is closed" in complaint
+    assert len(closings(used)) == 1
+
+
+def test_closing_with_an_earlier_month_open_is_told(used: Home) -> None:
+    close("2026-07")
+    assert close("2026-10")["open_months_before"] == ["2026-08", "2026-09"]
+
+
+def test_an_empty_home_cannot_be_closed(tmp_path: Any) -> None:
+    outcome = refused("close", "2026-10", "--yes", "--home", str(tmp_path / "none"))
+    assert "there is no keledger home" in outcome.complaint
+    assert not (tmp_path / "none").exists()
+
+
+def test_on_a_terminal_it_shows_what_is_open_and_asks(used: Home) -> None:
+    outcome = keledger_terminal("close", "2026-10", "--yes")
+    assert outcome.status == 0
+    assert "1 call without a known usage." in outcome.out
+    assert "1 call without a known price: no price is known for any of them." in outcome.out
+    assert "2026-10 is closed" in outcome.out
+    assert "2026-10 as it was closed" in keledger_terminal("close", "2026-10", "--show").out
+    assert "closed" in keledger_terminal("close", "--list").out
+
+
+def test_the_closed_report_prints_the_same_digits_for_ever(used: Home, tmp_path: Any) -> None:
+    close()
+    first = show()
+    kept = {name: first[name] for name in ("rows", "totals", "corrections")}
+    october = events(used)[2]["id"]
+    present = monthly(used).totals["cost_usd"]
+
+    with ledger_of(used) as ledger:
+        ledger.void(october, "test")
+    assert {name: show()[name] for name in kept} == kept
+    applied = reprice(used, adopt(used, "dated"), reported=True)
+    assert applied is not None
+    assert {name: show()[name] for name in kept} == kept
+
+    other = Home.at(tmp_path / "other")
+    with ledger_of(other) as ledger:
+        ledger.record(**call(id="elsewhere", time="2026-10-05T00:00:00Z"))
+        # Another machine knew one of the calls before: its line comes first, and makes this one a copy.
+        ledger.record(**call(id="late", time="2026-10-31T23:30:00Z",
+                             usage_raw={"prompt_tokens": 10, "completion_tokens": 1}))  # fmt: skip
+    with ledger_of(used) as ledger:
+        ledger.merge(other.path)
+    assert {name: show()[name] for name in kept} == kept
+    undo(used, applied)
+    with ledger_of(used) as ledger:
+        ledger.revert_void(october, "test")
+    assert {name: show()[name] for name in kept} == kept
+    drop_cache(used)
+    assert {name: show()[name] for name in kept} == kept
+    assert show()["findings"] == []
+
+    report = monthly(used)
+    assert report.totals["cost_usd"] == present
+    (correction,) = report.corrections or ()
+    # The call from elsewhere, and the one of which another line counts now.
+    assert (correction["period"], correction["calls"], correction["charge_class"]) == ("2026-10", 2, "Correction")
+
+
+def test_what_comes_later_is_a_correction_of_the_month_that_takes_it(used: Home) -> None:
+    close("2026-09")
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="more", time="2026-09-02T00:00:00Z", project="web"))
+    added = next(one for one in monthly(used).corrections or ())
+    assert (added["period"], added["taken_in"], added["calls"]) == ("2026-09", "2026-10", 1)
+    assert row_of(used, "2026-09")["calls"] == 1
+    assert row_of(used, "2026-10")["corrections_usd"] == added["cost_usd"] == monthly(used).totals["corrections_usd"]
+
+    taken = close("2026-10")["totals"]["corrections_usd"]
+    assert taken == added["cost_usd"]
+    voided = next(one["id"] for one in events(used) if one["data"].get("project") == "web")
+    with ledger_of(used) as ledger:
+        ledger.void(voided, "test")
+    # October took it, and shows that for ever; what takes it back stands in November.
+    assert row_of(used, "2026-10")["corrections_usd"] == taken
+    assert row_of(used, "2026-11")["corrections_usd"] == f"-{taken}"
+    assert row_of(used, "2026-11", by=("project",))["project"] == "web"
+    assert monthly(used, where=(("project", "crm"),)).corrections == ()
+    assert [one["taken_in"] for one in listed()[0]["corrections"]] == ["2026-10", "2026-11"]
+
+
+def test_a_basis_other_than_current_knows_of_no_closing(used: Home) -> None:
+    close()
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="more", time="2026-10-02T00:00:00Z"))
+    report = monthly(used, basis="recorded")
+    assert report.corrections == ()
+    assert next(row["calls"] for row in report.rows if row["month"] == "2026-10") == 6
+
+
+def test_reopening_shows_the_present_again(used: Home) -> None:
+    closed = close()
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="more", time="2026-10-02T00:00:00Z"))
+    assert row_of(used, "2026-10")["calls"] == 5
+    outcome = keledger("reopen", "2026-10", "--reason", "a laptop was missing")
+    assert (outcome.status, outcome.json["close_id"]) == (0, closed["id"])
+    assert row_of(used, "2026-10")["calls"] == 6
+    assert monthly(used).corrections == ()
+    (row,) = listed()
+    assert (row["state"], row["reopened_reason"]) == ("reopened", "a laptop was missing")
+    assert "2026-10 is not closed" in refused("reopen", "2026-10", "--reason", "again").complaint
+    assert "was taken back already" in refused("reopen", closed["id"], "--reason", "again").complaint
+    assert close()["totals"]["calls"] == 6
+
+
+def test_what_a_later_month_took_of_one_that_is_reopened_is_taken_back(used: Home) -> None:
+    close("2026-09")
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="more", time="2026-09-02T00:00:00Z"))
+    taken = close("2026-10")["totals"]["corrections_usd"]
+    present = pico(monthly(used).totals, "cost_usd", "corrections_usd")
+    assert keledger("reopen", "2026-09", "--reason", "test").status == 0
+    assert row_of(used, "2026-09")["calls"] == 2
+    assert row_of(used, "2026-10")["corrections_usd"] == taken
+    assert row_of(used, "2026-11")["corrections_usd"] == f"-{taken}"
+    assert pico(monthly(used).totals, "cost_usd", "corrections_usd") == present
+
+
+def test_two_machines_that_close_the_same_month_agree_on_the_first(used: Home, tmp_path: Any) -> None:
+    other = Home.at(tmp_path / "other")
+    other.path.mkdir(mode=0o700)
+    take_over(used, other) if other.journal.exists() else None
+    with ledger_of(other) as ledger:
+        ledger.merge(used.path)
+    close()
+    outcome = keledger("close", "2026-10", "--yes", "--home", str(other.path))
+    assert outcome.status == 0
+    with ledger_of(used) as ledger:
+        ledger.merge(other.path)
+    with ledger_of(other) as ledger:
+        ledger.merge(used.path)
+    assert [one.id for one in closings(used)] == [one.id for one in closings(other)]
+    assert sorted(row["state"] for row in listed()) == ["closed", "overlapped"]
+    with open_projection(used) as one, open_projection(other) as two:
+        assert digest(one) == digest(two)
+
+
+def test_a_closing_that_the_journal_contradicts_is_told(used: Home) -> None:
+    close()
+    (closing,) = closings(used)
+    wrong = {**closing.data, "digest": "0" * 64, "period": "2026-09"}
+    wrong |= {"started_from": "2026-09-01T00:00:00.000000Z", "started_to": "2026-10-01T00:00:00.000000Z"}
+    forge(used, "period.closed", wrong)
+    kinds = [finding["kind"] for finding in show("2026-09")["findings"]]
+    assert kinds == ["period_differs"]
+    assert show("2026-10")["findings"] == []
+    assert [one["kind"] for one in keledger("close", "--list").json["findings"]] == ["period_differs"]
+    assert [one["kind"] for one in keledger("replay", "--json").json["findings"]] == ["period_differs"]
+
+
+@pytest.mark.parametrize("kind", ["period.closed", "period.reopened", "charge.adjusted"])
+def test_an_event_that_no_release_can_have_written_is_left_out_and_told(used: Home, kind: str) -> None:
+    forge(used, kind, {"period": "2026-99", "amount_usd": 7})
+    report = monthly(used)
+    assert [finding.kind for finding in report.findings] == ["period_unread"]
+    assert row_of(used, "2026-10")["calls"] == 5
+
+
+def test_a_closing_is_folded_by_what_lies_within_it_alone(used: Home) -> None:
+    close()
+    (closing,) = closings(used)
+    before = shown(used, closing)
+    with open_projection(used, through=closing.through) as projection:
+        folded, positions = digest(projection), projection.positions
+    assert positions == dict(closing.through)
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="more", time="2026-10-02T00:00:00Z"))
+        ledger.void(events(used)[2]["id"], "test")
+    with open_projection(used, through=closing.through) as projection:
+        assert digest(projection) == folded
+    with open_projection(used) as projection:
+        assert digest(projection) != folded
+    assert shown(used, closing) == before
