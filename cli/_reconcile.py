@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
 from keledger.journal import (
     InputRefused,
@@ -37,6 +38,9 @@ from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table, count, exact_money, money
+
+LINES_BYTES_MAX = 240 * 1024
+"""A line of the journal has 256 KiB, of which the rest of the event takes a few."""
 
 FORMATS = ("csv", "json", "openai", "anthropic")
 
@@ -83,12 +87,12 @@ def reconcile(
     invoice: str | None,
     do_list: bool,
 ) -> None:
-    """Set computed, reported and invoiced amounts side by side, and say where they part.
+    """Set an invoice beside what was journaled.
 
-    FILE is a CSV with the columns date, model, quantity, amount and currency, a JSON list of the same, or the answer of
-    OpenAI's or Anthropic's costs API.  The difference is split into volume (another quantity), rate (another price) and
-    unknown (no counterpart); the three sum to it exactly.  The invoice is journaled, which changes no figure;
-    --book-difference books what is left beside the calls.
+    Computed, reported and invoiced amounts stand side by side.  FILE is a CSV with the columns date, model, quantity,
+    amount and currency, a JSON list of the same, or the answer of OpenAI's or Anthropic's costs API.  The difference is
+    split into volume (another quantity), rate (another price) and unknown (no counterpart), which sum to it exactly.
+    The invoice is journaled, which changes no figure; --book-difference books what is left beside the calls.
     """
     if sum((file is not None, invoice is not None, do_list)) != 1:
         raise click.UsageError("give a file, or --invoice with the id of a recorded one, or --list")
@@ -147,6 +151,7 @@ def _read(
             "lines": [line.as_data() for line in invoice.lines],
             "total_usd": pico_to_usd(invoice.total_pico),
         }
+        _check_size(file, data["lines"])
         with Ledger.open(settings.home_folder) as ledger:
             document["id"] = ledger.record_invoice(data, reason or f"the invoice of {provider} for {month}")
         document["recorded"] = True
@@ -187,6 +192,15 @@ def _invoice(file: str, month: str, file_format: str | None) -> Invoice:
         return read_invoice(content, month, format=file_format)
     except InputRefused as error:
         raise InputRefused(f"{file}: {error}; nothing was written") from None
+
+
+def _check_size(file: str, lines: Any) -> None:
+    """Raise InputRefused where one event cannot hold an invoice."""
+    if len(orjson.dumps(lines)) > LINES_BYTES_MAX:
+        raise InputRefused(
+            f"{file} has {count(len(lines))} lines by day and model, more than one event can hold; --dry-run compares "
+            "them; nothing was written"
+        )
 
 
 def _name_of(file: str) -> str:

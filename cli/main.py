@@ -43,8 +43,10 @@ SECTIONS = {
     "Accounting": {
         "close": Entry("keledger.cli._close:close", "Close a month: its report shows the same digits from then on."),
         "reopen": Entry("keledger.cli._close:reopen", "Take the closing of a month back."),
-        "reconcile": Entry("keledger.cli._reconcile:reconcile", "Compare an invoice with what was journaled."),
-        "adjust": Entry("keledger.cli._adjust:adjust", "Book money beside the calls: a credit, a tax, a difference."),
+        "reconcile": Entry("keledger.cli._reconcile:reconcile", "Set an invoice beside what was journaled."),
+        "adjust": Entry(
+            "keledger.cli._adjust:adjust", "Book money beside the calls: a credit, a tax, a fee, a difference."
+        ),
     },
     "Journal": {
         "verify": Entry("keledger.cli._verify_commands:verify", "Check every line and price file."),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._book_effect import BookEffect as BookEffect
     from ._book_effect import effect_of_change as effect_of_change
     from ._build import Progress as Progress
+    from ._changes import Change as Change
     from ._closing import check_closable as check_closable
     from ._closing import check_periods as check_periods
     from ._closing import closing_data as closing_data
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from ._hypothesis import WhatIfSums as WhatIfSums
     from ._options import ReportOptions as ReportOptions
     from ._projection import Projection as Projection
-    from ._projection import Rebuilt as Rebuilt
     from ._projection import open_projection as open_projection
-    from ._projection import rebuild as rebuild
+    from ._rebuild import Rebuilt as Rebuilt
+    from ._rebuild import rebuild as rebuild
     from ._reconcile import Comparison as Comparison
     from ._reconcile import RecordedInvoice as RecordedInvoice
     from ._reconcile import compare_invoice as compare_invoice
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from ._reports import report_monthly as report_monthly
     from ._reports import report_sessions as report_sessions
     from ._reports import report_weekly as report_weekly
-    from ._reprice import Change as Change
     from ._reprice import Recount as Recount
     from ._reprice import RepricePreview as RepricePreview
     from ._reprice import RepriceRequest as RepriceRequest
@@ -79,7 +79,7 @@ _PLACES = {
     "Adjustment": "_adjustments",
     "Apart": "_hypothesis",
     "BookEffect": "_book_effect",
-    "Change": "_reprice",
+    "Change": "_changes",
     "Closing": "_closings",
     "Comparison": "_reconcile",
     "Hypothesis": "_hypothesis",
@@ -88,7 +88,7 @@ _PLACES = {
     "Progress": "_build",
     "Projection": "_projection",
     "ProjectionState": "_state",
-    "Rebuilt": "_projection",
+    "Rebuilt": "_rebuild",
     "RecordedInvoice": "_reconcile",
     "Recount": "_reprice",
     "Report": "_reports",
@@ -127,7 +127,7 @@ _PLACES = {
     "preview_reprice": "_reprice",
     "price_adoptions": "_adoptions",
     "projection_state": "_state",
-    "rebuild": "_projection",
+    "rebuild": "_rebuild",
     "report_call": "_details",
     "report_closed": "_closing",
     "report_daily": "_reports",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -13,6 +14,9 @@ from keledger.journal import Home, UsageError, own_writers
 
 from ._calendar import Zone
 from ._engine import Connection
+
+if TYPE_CHECKING:
+    from keledger.journal.prices import Book
 
 _KNOWN = re.compile(r"known:(\d{4}-\d{2}-\d{2})", re.ASCII)
 
@@ -25,6 +29,8 @@ class Basis:
 
     name: str
     known_before_us: int | None = None
+    book: Book | None = None
+    """This very book, whether it was adopted or not."""
 
     @property
     def by_one_book(self) -> bool:

@@ -21,8 +21,9 @@ def price_by_basis(basis: Basis, connection: Connection, home: Home) -> None:
     pricer = Pricer(connection, "basis_rate")
     books = adopted_books(connection, home)
     sha256 = book_of(basis, books)
-    if sha256 is not None:
-        pricer.price(PriceStore(home.prices).load_book(sha256), "basis_price")
+    book = basis.book or (PriceStore(home.prices).load_book(sha256) if sha256 is not None else None)
+    if book is not None:
+        pricer.price(book, "basis_price")
         connection.execute(engine.sql("duckdb_basis"))
         define_costs(connection, "basis_cost")
     elif books:

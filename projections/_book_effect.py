@@ -7,11 +7,10 @@ from typing import Any
 
 from keledger.journal.prices import Book
 
-from ._basis import CURRENT
-from ._calendar import Zone
-from ._engine import Connection
+from ._basis import CURRENT, Basis
+from ._changes import Change
 from ._projection import Projection
-from ._reprice import Change, RepriceRequest, cost_changes, preview_by, sum_preview
+from ._reprice import RepriceRequest, preview_by
 from ._selector import Selector
 
 
@@ -47,29 +46,13 @@ class BookEffect:
 
 def effect_of_change(projection: Projection, old: Book, new: Book) -> BookEffect:
     """What all calls would cost by *new*, against what they would by *old*, whatever they were recorded at."""
-    projection.price_by(CURRENT)
+    projection.price_by(Basis(f"book {old.sha256}", book=old))
     request = RepriceRequest(Selector(), projection.positions, allow_unpriced=True)
-    return projection.run(lambda connection: _compare(connection, request, old, new))
-
-
-def _compare(connection: Connection, request: RepriceRequest, old: Book, new: Book) -> BookEffect:
-    preview_by(connection, request, old, "UTC", _tell_nobody)
-    connection.execute("CREATE OR REPLACE TEMP TABLE preview_before AS SELECT * FROM preview")
-    preview = preview_by(connection, request, new, "UTC", _tell_nobody)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE preview AS "
-        "SELECT p.* REPLACE (b.after_state AS before_state, b.after_pico AS before_pico) "
-        "FROM preview AS p INNER JOIN preview_before AS b ON b.writer = p.writer AND b.seq = p.seq"
-    )
-    sum_preview(connection, Zone("UTC"))
-    models = cost_changes(connection, "p.provider", "p.model")
+    preview = projection.run(lambda connection: preview_by(connection, request, new))
+    projection.price_by(CURRENT)
     return BookEffect(
-        total=cost_changes(connection)[0],
-        models=tuple(change for change in models if change.changed_calls),
+        total=preview.total,
+        models=tuple(change for change in preview.models if change.changed_calls),
         counted_calls=preview.counted_calls,
         reported_calls=preview.kept_reported,
     )
-
-
-def _tell_nobody(done: int, total: int) -> None:
-    """A progress that nobody looks at: a million calls take a second."""

@@ -24,7 +24,6 @@ from ._build import Progress
 from ._closings import Closing, Periods, meeting, month_after, month_start, read_periods, span_of
 from ._corrections import period_difference
 from ._digest import digest_span
-from ._engine import Connection
 from ._options import ReportOptions
 from ._projection import Projection, open_projection
 from ._reports import Report, report_periods
@@ -178,21 +177,10 @@ def _open(projection: Projection, report: Report, begun_us: int, ended_us: int, 
         return shown
     request = RepriceRequest(Selector(begun_us, ended_us), projection.positions)
 
-    def estimate(connection: Connection) -> tuple[int, int]:
-        preview_by(connection, request, newest, "UTC", _tell_nobody)
-        ((calls, pico),) = connection.execute(
-            "SELECT COUNT(*), COALESCE(SUM(after_pico), 0) FROM preview "
-            "WHERE before_state = 'unpriced' AND after_state = 'priced'"
-        ).fetchall()
-        return calls, int(pico)
-
-    calls, pico = projection.run(estimate)
+    found = projection.run(lambda connection: preview_by(connection, request, newest)).total
+    calls, pico = found.newly_priced, found.newly_priced_pico
     shown["unpriced_estimated_calls"] = calls
     return shown | ({"unpriced_estimate_usd": pico_to_usd(pico)} if calls else {})
-
-
-def _tell_nobody(done: int, total: int) -> None:
-    """Progress of what takes no time."""
 
 
 def check_periods(home: Home, periods: Periods, *, on_progress: Progress | None = None) -> list[Finding]:

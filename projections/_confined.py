@@ -196,7 +196,7 @@ def _tables(projection: Projection, connection: Connection, parsed: _Parsed) -> 
         connection.execute(definition)
     define_named(projection, connection, parsed.tables)
     for basis in sorted(parsed.bases, key=lambda basis: basis.name):
-        projection.define_schema(connection, basis)
+        projection.define_schema(basis)
     if not parsed.reads_data:
         yield None
         return

@@ -6,12 +6,13 @@ own world, what was not shown or taken before; the rest is taken by the first la
 periods show, and all corrections, add up to what the journal says now, whatever was merged, repriced, voided or
 reopened in whatever order, and what a closing took is a function of its world alone.
 
-Each of these amounts is a sum of worlds with whole weights, which is found without looking at a single call.  A world
-in which a period's calls cannot come to anything else than now is taken for now; only the others are folded.
+Each of these amounts is a sum of worlds with whole weights, which is found without looking at a single call.  Worlds
+that have the same of the lines which bear on a period are one to it, so little is left to fold.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -203,10 +204,11 @@ def _covers(closing: Closing, month: str, timezone: str) -> bool:
 
 
 class _Fit:
-    """In which worlds the calls of a period can come to something else than now."""
+    """Which worlds are the same to the calls of a period: those with the same of the lines that bear on them."""
 
     def __init__(self, connection: Connection, layers: Layers) -> None:
         self._connection = connection
+        self._imported = layers.imported
         self._reprices = self._read_reprices()
         self._voids = self._read(
             "SELECT v.writer, v.seq, c.started_us FROM other_line AS v "
@@ -214,58 +216,72 @@ class _Fit:
             "WHERE v.v = 1 AND v.type IN ('call.voided', 'void.reverted')"
         )
         self._repeated: dict[str, list[tuple[str, int, int]]] = {}
-        for call_id, *line in self._connection.execute(
+        for call_id, writer, seq, started_us in self._connection.execute(
             "SELECT CAST(id AS VARCHAR), writer, seq, started_us FROM loaded_line SEMI JOIN "
             "(SELECT id FROM uncounted_line WHERE reason IN ('copy', 'conflict')) AS u USING (id)"
         ).fetchall():
-            self._repeated.setdefault(call_id, []).append(tuple(line))
-        self._imported = layers.imported
-        self._last: dict[tuple[int, int], dict[str, int]] = {}
+            self._repeated.setdefault(call_id, []).append((writer, seq, started_us))
+        self._later: dict[str, dict[str, list[int]]] = {}
+        self._same: dict[tuple[str, object], str] = {}
 
     def world(self, closing: Closing, world: str, through: Through | None) -> str:
-        """The world; NOW where the calls of *closing* cannot come to anything else in it."""
+        """The first world in which the calls of *closing* surely come to the same as in this one: NOW, if they do."""
+        for first, known in ((NOW, None), (closing.id, closing.through)):
+            self._same.setdefault((closing.id, self._seen(closing, known)), first)
+        return self._same.setdefault((closing.id, self._seen(closing, through)), world)
+
+    def _seen(self, closing: Closing, through: Through | None) -> object:
+        """What a world has of the lines that bear on a period: how many behind its closing, and where it lacks some."""
+        if closing.id not in self._later:
+            self._later[closing.id] = self._lines_behind(closing)
+        later = self._later[closing.id]
         if through is None:
-            return NOW
-        last = self._last.get(closing.span)
-        if last is None:
-            last = self._last[closing.span] = self._look(*closing.span)
-        return world if any(seq > through.get(writer, 0) for writer, seq in last.items()) else NOW
-
-    def _look(self, begun_us: int, ended_us: int) -> dict[str, int]:
-        """By writer the last line that bears on what the calls of a span come to."""
-        last: dict[str, int] = {}
-
-        def bears(rows: Iterable[tuple[str, int]]) -> None:
-            for writer, seq in rows:
-                last[writer] = max(seq, last.get(writer, 0))
-
-        span = [begun_us, ended_us]
-        bears(
-            self._connection.execute(
-                "SELECT writer, MAX(seq) FROM loaded_line WHERE started_us >= $1 AND started_us < $2 GROUP BY writer",
-                span,
-            ).fetchall()
+            return tuple((writer, len(lines)) for writer, lines in later.items()), ()
+        lacking = ((writer, through.get(writer, 0)) for writer, seq in sorted(closing.through.items())
+                   if through.get(writer, 0) < seq)  # fmt: skip
+        return (
+            tuple((writer, bisect_right(lines, through.get(writer, 0))) for writer, lines in later.items()),
+            tuple(lacking),
         )
+
+    def _lines_behind(self, closing: Closing) -> dict[str, list[int]]:
+        """By writer the lines behind a closing's ``through`` that bear on what its calls come to, in order."""
+        behind: dict[str, set[int]] = {}
+        begun_us, ended_us = closing.span
+
+        def bear(rows: Iterable[tuple[str, int]]) -> None:
+            for writer, seq in rows:
+                if seq > closing.through.get(writer, 0):
+                    behind.setdefault(writer, set()).add(seq)
+
+        inside = f"started_us >= {begun_us} AND started_us < {ended_us}"
+        sources = [f"SELECT writer, seq FROM loaded_line WHERE {inside}"]
         if self._imported:
-            bears(
+            sources.append(
+                "SELECT k.writer, k.seq FROM (SELECT writer, seq, UNNEST(call_keys) AS call_key FROM loaded_line) AS k "
+                f"SEMI JOIN (SELECT UNNEST(call_keys) AS call_key FROM loaded_line WHERE {inside}) AS s "
+                "USING (call_key)"
+            )
+        for source in sources:
+            bear(
                 self._connection.execute(
-                    "SELECT k.writer, MAX(k.seq) FROM (SELECT writer, seq, UNNEST(call_keys) AS call_key "
-                    "FROM loaded_line) AS k SEMI JOIN (SELECT UNNEST(call_keys) AS call_key FROM loaded_line "
-                    "WHERE started_us >= $1 AND started_us < $2) AS s USING (call_key) GROUP BY k.writer",
-                    span,
+                    f"SELECT c.writer, c.seq FROM ({source}) AS c LEFT JOIN (SELECT UNNEST(CAST($1 AS VARCHAR[])) "
+                    "AS writer, UNNEST(CAST($2 AS BIGINT[])) AS last_seq) AS w ON w.writer = c.writer "
+                    "WHERE c.seq > COALESCE(w.last_seq, 0)",
+                    [list(closing.through), list(closing.through.values())],
                 ).fetchall()
             )
-        bears((writer, seq) for writer, seq, started_us in self._voids if begun_us <= started_us < ended_us)
+        bear((writer, seq) for writer, seq, started_us in self._voids if closing.holds(started_us))
         for lines in self._repeated.values():
             # Which line of an id counts, and in which period, depends on all of them; so does who holds a key.
-            if self._imported or any(begun_us <= started_us < ended_us for _, _, started_us in lines):
-                bears((writer, seq) for writer, seq, _ in lines)
-        bears(
+            if self._imported or any(closing.holds(started_us) for _, _, started_us in lines):
+                bear((writer, seq) for writer, seq, _ in lines)
+        bear(
             (writer, seq)
             for writer, seq, from_us, to_us in self._reprices
             if (from_us is None or from_us < ended_us) and (to_us is None or to_us > begun_us)
         )
-        return last
+        return {writer: sorted(lines) for writer, lines in sorted(behind.items())}
 
     def _read(self, statement: str) -> list[tuple[str, int, int]]:
         return self._connection.execute(statement).fetchall()
@@ -350,11 +366,19 @@ def _define_corrections(
     connection: Connection, weighted: Sequence[tuple[Correction, Weights]], tables: Mapping[str, str]
 ) -> None:
     """Make ``correction_call``: calls that count in a correction, each with how often (below 0: not any more)."""
-    parts = [
-        f"SELECT CAST({number} AS BIGINT) AS correction, CAST({count} AS BIGINT) AS weight, c.* "
-        f"FROM {tables[world]} AS c WHERE c.started_us >= {correction.closing.started_from_us} "
-        f"AND c.started_us < {correction.closing.started_to_us}"
-        for number, (correction, weights) in enumerate(weighted)
-        for world, count in weights.items()
-    ] or ["SELECT CAST(0 AS BIGINT) AS correction, CAST(0 AS BIGINT) AS weight, c.* FROM call_fact AS c WHERE 1 = 0"]
-    connection.execute(engine.sql("duckdb_corrections").format(parts=" UNION ALL ".join(parts)))
+    keys, calls = (
+        [
+            f"SELECT CAST({number} AS BIGINT) AS correction, CAST({count} AS BIGINT) AS weight, {columns} "
+            f"FROM {tables[world]} AS c WHERE c.started_us >= {correction.closing.started_from_us} "
+            f"AND c.started_us < {correction.closing.started_to_us}"
+            for number, (correction, weights) in enumerate(weighted)
+            for world, count in weights.items()
+        ]
+        for columns in ("c.writer, c.seq, c.cost_state, c.cost_pico", "c.*")
+    )
+    if not calls:
+        keys = calls = [
+            "SELECT CAST(0 AS BIGINT) AS correction, CAST(0 AS BIGINT) AS weight, c.* FROM call_fact AS c LIMIT 0"
+        ]
+    parts = {"keys": " UNION ALL ".join(keys), "calls": " UNION ALL ".join(calls)}
+    connection.execute(engine.sql("duckdb_corrections").format(**parts))

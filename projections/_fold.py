@@ -39,7 +39,7 @@ def fold_within(
     try:
         folding.execute(f"SET schema = 'memory.{schema}'")
         engine.set_normalizer(folding)
-        narrowed = f"({bounds} OR l.id IN (SELECT r.id FROM {MEMORY}.{related} AS r))"
+        narrowed = [bounds, f"NOT ({bounds}) AND l.id IN (SELECT r.id FROM {MEMORY}.{related} AS r)"]
         define_lines(folding, layers.prefixes, through=through, narrowed=narrowed)
         define_anew(folding, home)
         folding.execute(f"CREATE OR REPLACE TABLE {MEMORY}.{table} AS SELECT * FROM call_fact AS l WHERE {bounds}")

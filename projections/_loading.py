@@ -108,12 +108,16 @@ def _unreadable(source: Source, line: bytes, problem: str) -> Finding:
 
 
 def define_lines(
-    connection: Connection, prefixes: Sequence[str], *, through: Mapping[str, int] | None = None, narrowed: str = ""
+    connection: Connection,
+    prefixes: Sequence[str],
+    *,
+    through: Mapping[str, int] | None = None,
+    narrowed: Sequence[str] = (),
 ) -> None:
     """Define loaded_line and other_line over the tables with these prefixes, and call_line at the costs as loaded.
 
-    With *through* only over lines up to that seq of each writer; *narrowed* is a further condition on lines of calls
-    as ``l``.
+    With *through* only over lines up to that seq of each writer; *narrowed* are conditions on lines of calls as ``l``,
+    of which one must hold, and no two hold of one line.
     """
     if through is not None:
         connection.execute(
@@ -129,7 +133,8 @@ def define_lines(
                 "INNER JOIN within_line AS w ON w.writer = l.writer AND l.seq <= w.last_seq"
             )
         if narrowed and name == "loaded_line":
-            union += f" WHERE {narrowed}"
+            # Each condition on its own, so that what is far off is not even read.
+            union = " UNION ALL ".join(f"SELECT l.* FROM ({union}) AS l WHERE {condition}" for condition in narrowed)
         connection.execute(f"CREATE OR REPLACE VIEW {name} AS {union}")
     define_loaded_costs(connection)
 

@@ -33,6 +33,13 @@ class Counting(NamedTuple):
 BY_THIS_RELEASE = Counting(NORMALIZER_VERSION)
 
 
+class Prepared(NamedTuple):
+    """A statement that prices calls, and the provider and model of each ``rate_key``."""
+
+    statement: str
+    models: tuple[tuple[str, str], ...]
+
+
 class Pricer:
     """Prices the calls of one connection: makes ``usage_line`` over *lines*, and fills *rates*.
 
@@ -58,13 +65,29 @@ class Pricer:
         parameters: Sequence[Any] = (),
         *,
         counting: Counting = BY_THIS_RELEASE,
-        carrying: Mapping[str, str] | None = None,
         usage: str = "usage_line",
     ) -> None:
         """Make *table* of what the calls of ``usage_line AS c`` for which *condition* holds cost by *book*.
 
-        Its columns: writer, seq, rate_id, state, pico, and those of *carrying*, by name an expression over ``c``.
-        *usage* may be another view of the same shape in place of ``usage_line``.
+        Its columns: writer, seq, rate_id, state, pico.  *usage* may be another view of the same shape in place of
+        ``usage_line``.
+        """
+        priced = self.prepare(book, condition, parameters, counting=counting, usage=usage)
+        self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS {priced.statement}", list(parameters))
+
+    def prepare(
+        self,
+        book: Book,
+        condition: str,
+        parameters: Sequence[Any],
+        *,
+        counting: Counting = BY_THIS_RELEASE,
+        usage: str = "usage_line",
+        carrying: Mapping[str, str] | None = None,
+    ) -> Prepared:
+        """The statement that :meth:`price` runs; it takes *parameters*, and holds until the next one is prepared.
+
+        *carrying* adds columns: by name an expression over ``c``, or over ``k`` with its ``rate_key``.
         """
         if counting != self._counting:
             define_usage(self._connection, self._lines, counting)
@@ -84,7 +107,7 @@ class Pricer:
             carrying="".join(f"{expression} AS {name}, " for name, expression in carrying.items()),
             carried="".join(f"p.{name} AS {name}, " for name in carrying),
         )
-        self._connection.execute(f"CREATE OR REPLACE TABLE {table} AS {statement}", list(parameters))
+        return Prepared(statement, tuple((provider, model) for provider, model, _, _ in keys))
 
     def _rates(self, book: Book, keys: Iterable[tuple[str, str, str, str]]) -> Iterator[tuple[int | None, ...]]:
         for key, (provider, model, answered, context) in enumerate(keys):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,21 +14,10 @@ from keledger.journal import Finding, Home, HomeError, Position
 from . import _engine as engine
 from ._basis import CURRENT, Basis, adopted_books, book_of
 from ._build import Progress, Reading, fold, read_on
-from ._cache import Cache, Manifest, Marks
+from ._cache import Cache, Manifest
 from ._engine import Connection
-from ._loading import (
-    MEMORY,
-    UNAPPLIED,
-    Layers,
-    bears_on,
-    covers_any,
-    define_costs,
-    define_lines,
-    define_loaded_costs,
-    find_uncounted,
-    load,
-)
-from ._staging import stage
+from ._loading import Layers
+from ._opened import Opened, define_basis, define_facts, define_schema, open_reading
 
 TAIL_BYTES_MAX = 4 * 1024 * 1024
 """New lines beyond this become a layer; up to it each reader loads them anew, which takes some ten milliseconds."""
@@ -47,39 +33,7 @@ _MARKED_CALLS_MIN = 100_000
 
 _ATTEMPTS_MAX = 8
 
-FACTS = ("call_fact", "charge_fact", "day_fact", "session_fact")
-"""The portable files that stand on each other in this order, each a view of its name.  Most reports need the first
-alone, so the others are defined where they are asked for."""
-
-_TAIL = "tail_"
-
 _Result = TypeVar("_Result")
-
-
-@dataclass(slots=True)
-class _Opened:
-    """A connection with everything defined on it, and where its content comes from."""
-
-    connection: Connection
-    seen: Manifest | None
-    """The manifest on disk at that moment."""
-    positions: Mapping[str, Position]
-    findings: tuple[Finding, ...]
-    unread: Mapping[str, int]
-    anew: bool
-    """Which lines count, or what they cost, had to be found anew, because the tail bears on it."""
-    repriced: bool
-    """Whether the current costs stand in a table of the connection, not in the layers."""
-    layers: Layers
-    """The tables of lines that everything stands on."""
-    rates: str | None
-    """The table of what calls were repriced by; None where none was."""
-    basis: Basis = CURRENT
-    """What call_line stands for."""
-    complete: bool = False
-    """Whether all facts are defined."""
-    spent: bool = False
-    """Whether nothing but closing may be done with the connection."""
 
 
 class Projection:
@@ -179,41 +133,20 @@ class Projection:
         opened = self._opened
         with engine.noticing_damage():
             if opened.basis != self._basis:
-                self._apply_basis(opened)
+                define_basis(opened, self.home, self._basis)
+                opened.basis, opened.complete = self._basis, False
             if complete and not opened.complete:
-                _define_facts(opened.connection, _rates_of(opened, opened.basis))
+                define_facts(opened, opened.basis)
                 opened.complete = True
             opened.spent = spends
             return action(opened.connection)
 
-    def _apply_basis(self, opened: _Opened) -> None:
-        """Define the lines of calls at the costs that are asked for."""
-        self._define_costs(opened, self._basis)
-        opened.basis = self._basis
-        opened.complete = False
+    def define_schema(self, basis: Basis) -> None:
+        """Define all tables once more at the costs of a basis, in a schema of its name: for several in one statement.
 
-    def _define_costs(self, opened: _Opened, basis: Basis) -> None:
-        if basis.by_one_book:
-            from ._basis_prices import price_by_basis  # brings pricing along
-
-            price_by_basis(basis, opened.connection, self.home)
-        elif basis == CURRENT and not opened.repriced:
-            define_loaded_costs(opened.connection)
-        else:
-            define_costs(opened.connection, "repriced" if basis == CURRENT else None)
-
-    def define_schema(self, connection: Connection, basis: Basis) -> None:
-        """Define call_line and all facts once more, at the costs of a basis, in a schema of its name.
-
-        For whoever runs several bases in one statement; *connection* is what :meth:`run` hands out.
+        To be called from what :meth:`run` runs, which is to be told that the connection is spent.
         """
-        connection.execute(f'CREATE SCHEMA "{basis.name}"')
-        with engine.using_schema(connection, basis.name):
-            self._define_costs(self._opened, basis)
-            connection.execute(f"CREATE VIEW call_fact AS {engine.sql('call_fact')}")
-            _define_facts(connection, _rates_of(self._opened, basis))
-            for statement in engine.statements("duckdb_views"):
-                connection.execute(statement)
+        define_schema(self._opened, self.home, basis)
 
     def steadily(self, make: Callable[[], _Result]) -> _Result:
         """What *make* makes of several queries; again where the projection was opened anew between two of them."""
@@ -238,7 +171,7 @@ class Projection:
         """
         return self._cache.scratch_folder()
 
-    def _open(self, distrusted: Manifest | None = None) -> _Opened:
+    def _open(self, distrusted: Manifest | None = None) -> Opened:
         """Catch up with the journal and define the tables, without *distrusted*, which is damaged.
 
         Between reading the manifest and opening what it names, a builder may have replaced both: then the new one
@@ -256,7 +189,7 @@ class Projection:
                 continue
             seen = self._kept(reading.manifest, seen)
             try:
-                opened = _open_reading(self._cache, self.home, reading, seen, self._through)
+                opened = open_reading(self._cache, self.home, reading, seen, self._through)
             except engine.CacheDamaged:
                 distrusted = seen
                 continue
@@ -269,11 +202,11 @@ class Projection:
             return opened
         return self._open_alone()
 
-    def _open_alone(self) -> _Opened:
+    def _open_alone(self) -> Opened:
         try:
             with self._cache.lock(BUILD_WAIT_S):
                 seen = self._cache.read()
-                return _open_reading(self._cache, self.home, read_on(self.home, seen), seen, self._through)
+                return open_reading(self._cache, self.home, read_on(self.home, seen), seen, self._through)
         except OSError as error:
             raise HomeError(f"cannot open {self._cache.folder}: {error.strerror}") from error
         except engine.CacheDamaged as error:
@@ -347,152 +280,3 @@ def open_projection(
     """
     home.check()
     return Projection(home, Cache.of(home), on_progress, through)
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild made: lines of calls (whether they count or not), other lines, and bytes on disk."""
-
-    calls: int
-    others: int
-    size_bytes: int
-    positions: Mapping[str, int]
-    findings: tuple[Finding, ...]
-
-
-def rebuild(home: Home, *, on_progress: Progress | None = None) -> Rebuilt:
-    """Build the home's cache again from nothing, every hash checked; readers go on with the old one meanwhile.
-
-    Raises HomeError where the home cannot be read or its cache not written.
-    """
-    home.check()
-    cache = Cache.of(home)
-    if not home.path.exists():
-        return Rebuilt(0, 0, 0, {}, ())
-    try:
-        with cache.lock(BUILD_WAIT_S) as alone:
-            if not alone:
-                raise HomeError(f"{cache.folder} has been built by another process for long: stop it, or try again")
-            with engine.noticing_damage():
-                manifest = fold(cache, home, read_on(home, None), on_progress=on_progress)
-            cache.sweep_siblings()
-    except OSError as error:
-        raise HomeError(f"cannot build {cache.folder}: {error.strerror}") from error
-    except engine.CacheDamaged as error:
-        raise HomeError(f"cannot build {cache.folder}: {error}") from None
-    with open_projection(home) as projection:
-        differing = _differing(projection) if manifest.rates is not None else []
-        return Rebuilt(
-            calls=manifest.calls,
-            others=sum(layer.others for layer in manifest.layers),
-            size_bytes=sum(named.size_bytes for named in manifest.files),
-            positions={writer: position.seq for writer, position in manifest.positions.items()},
-            findings=(*projection.findings, *differing, *_periods_differing(projection)),
-        )
-
-
-def _periods_differing(projection: Projection) -> list[Finding]:
-    """Closed periods that this replay makes something else of than their closings say."""
-    if not projection.layers.accounting:
-        return []
-    from ._closing import check_periods, list_periods
-
-    return check_periods(projection.home, list_periods(projection))
-
-
-def _differing(projection: Projection) -> list[Finding]:
-    """Reprices of which this replay made something else than their events say."""
-    from ._reprices import differing
-
-    return projection.run(lambda connection: differing(connection, projection.home))
-
-
-def _open_reading(
-    cache: Cache, home: Home, reading: Reading, seen: Manifest | None, through: Mapping[str, int] | None
-) -> _Opened:
-    """Attach the layers, load the tail into memory, and define the tables over both; with *through* up to there."""
-    manifest, scan = reading.manifest or Manifest(), reading.scan
-    findings: list[Finding] = []
-    unread: Counter[str] = Counter()
-    connection = engine.connect()
-    try:
-        with engine.noticing_damage():
-            prefixes = [f"layer_{number}." for number in range(len(manifest.layers))]
-            for prefix, layer in zip(prefixes, manifest.layers, strict=True):
-                cache.attach(connection, layer, prefix.removesuffix("."))
-                unread.update(layer.unread)
-            remarked = repriced = False
-            imported = sum(layer.imported for layer in manifest.layers)
-            accounting = any(layer.accounting for layer in manifest.layers)
-            if scan.chunks or not prefixes:
-                with tempfile.TemporaryDirectory(prefix="keledger-") as folder:
-                    staged = stage(scan.chunks, Path(folder))
-                    findings = load(connection, _TAIL, staged)
-                unread.update(staged.unread)
-                accounting = accounting or staged.accounting > 0
-                remarked = bears_on(connection, _TAIL, prefixes, new_voids=staged.voids, old_imported=imported)
-                repriced = bool(staged.reprices) or covers_any(connection, _TAIL, manifest.repriced_through)
-                prefixes.append(_TAIL)
-            define_lines(connection, prefixes, through=through)
-            anew = remarked or repriced
-            if through is not None:  # what the layers know is of all of the journal
-                remarked = repriced = True
-            held, rates = manifest.findings, None
-            if repriced:
-                from ._reprices import reprice_lines  # brings pricing along, which few readers need
-
-                rates = "repriced_rate"
-                assigned = reprice_lines(connection, home, rates)
-                held = (*(finding for finding in held if finding.kind != UNAPPLIED), *assigned.findings)
-                define_costs(connection, "repriced")
-            elif manifest.rates is not None:
-                rates = "rates.rate"
-                cache.attach(connection, manifest.rates, "rates")
-            _define_uncounted(connection, cache, manifest.marks, remarked)
-            connection.execute(f"CREATE VIEW call_fact AS {engine.sql('call_fact')}")
-    except BaseException:
-        connection.close()
-        raise
-    return _Opened(
-        connection=connection,
-        seen=seen,
-        positions=scan.positions,
-        findings=tuple(dict.fromkeys([*held, *scan.findings, *findings])),
-        unread=unread,
-        anew=anew,
-        repriced=repriced,
-        layers=Layers(tuple(map(_anywhere, prefixes)), imported > 0, accounting, through),
-        rates=rates,
-    )
-
-
-def _anywhere(prefix: str) -> str:
-    """The prefix of tables, as it is known in every schema."""
-    return prefix if "." in prefix else f"{MEMORY}.{prefix}"
-
-
-def _define_facts(connection: Connection, rates: str | None) -> None:
-    """Define what :func:`_open_reading` left out, over call_line and call_fact; *rates* are those of call_line."""
-    from ._pricing import define_rates, define_usage
-
-    define_usage(connection)
-    define_rates(connection, rates)
-    for name in ("duckdb_base", "duckdb_charges"):
-        for statement in engine.statements(name):
-            connection.execute(statement)
-    for fact in FACTS[1:]:
-        connection.execute(f"CREATE OR REPLACE VIEW {fact} AS {engine.sql(fact)}")
-
-
-def _rates_of(opened: _Opened, basis: Basis) -> str | None:
-    return "basis_rate" if basis.by_one_book else opened.rates
-
-
-def _define_uncounted(connection: Connection, cache: Cache, marks: Marks | None, remarked: bool) -> None:
-    if remarked:
-        find_uncounted(connection, "uncounted_line")
-    elif marks is not None:
-        cache.attach(connection, marks, "marks")
-        connection.execute("CREATE VIEW uncounted_line AS SELECT * FROM marks.uncounted_lines")
-    else:
-        connection.execute("CREATE TABLE uncounted_line (writer VARCHAR, seq BIGINT, id UUID, reason VARCHAR)")

@@ -97,9 +97,7 @@ def report_monthly(projection: Projection, options: ReportOptions | None = None)
     return projection.steadily(lambda: report_periods(projection, "monthly", options or ReportOptions()))
 
 
-def report_periods(
-    projection: Projection, name: str, options: ReportOptions, taking: Closing | None = None
-) -> Report:
+def report_periods(projection: Projection, name: str, options: ReportOptions, taking: Closing | None = None) -> Report:
     """The report of a name over periods.  *taking* is the closing in whose world *projection* stands, if it does."""
     projection.price_by(options.prices)
     rows, beside = projection.run(lambda connection: _accounted(projection, connection, name, options, taking))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from keledger.journal import Anchor, pico_to_usd
@@ -14,16 +13,16 @@ from keledger.journal.usage import NORMALIZER_VERSION
 from . import _engine as engine
 from ._basis import CURRENT
 from ._build import Progress
-from ._calendar import Zone
+from ._changes import Change, summed, total
 from ._engine import Connection
-from ._pricing import Pricer, fill
+from ._preview import look
+from ._pricing import BY_THIS_RELEASE, Pricer
 from ._projection import Projection
-from ._reprices import Reprice, price_covered, result_sha256
+from ._reprices import covering, result_of
 from ._selector import Selector
-from ._sums import order
 
-_STEPS = 3
-"""What progress is told of: pricing, hashing and comparing take the time; the sums by month are made in no time."""
+_STEPS = 2
+"""What progress is told of: nearly all of the time goes into one statement, the first step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +37,6 @@ class RepriceRequest:
     through: Mapping[str, int]
     allow_unpriced: bool = False
     reported: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What changes for some of the calls: how many, and their cost in picodollars before and after.
-
-    ``changed_calls`` get another cost or state; ``before_costed`` and ``after_costed`` are how many have a cost at all.
-    """
-
-    keys: tuple[str | None, ...]
-    calls: int
-    changed_calls: int
-    newly_priced: int
-    newly_unpriced: int
-    before_costed: int
-    after_costed: int
-    before_pico: int
-    after_pico: int
-
-    @property
-    def difference_pico(self) -> int:
-        """What is added to the cost; negative where it falls."""
-        return self.after_pico - self.before_pico
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures under their names, money as decimal strings in USD."""
-        return {
-            "calls": self.calls,
-            "changed_calls": self.changed_calls,
-            "newly_priced": self.newly_priced,
-            "newly_unpriced": self.newly_unpriced,
-            "before_usd": pico_to_usd(self.before_pico),
-            "after_usd": pico_to_usd(self.after_pico),
-            "difference_usd": pico_to_usd(self.difference_pico),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +119,7 @@ def preview_reprice(
     The book need not be adopted, nor be in the home.  *on_progress* is told steps done and steps in all.
     """
     projection.price_by(CURRENT)
-    tell = on_progress or (lambda done, total: None)
-    return projection.run(lambda connection: preview_by(connection, request, book, timezone, tell))
+    return projection.run(lambda connection: preview_by(connection, request, book, timezone, on_progress))
 
 
 def effect_of_book(projection: Projection, book: Book, *, timezone: str = "UTC") -> RepricePreview:
@@ -171,135 +134,62 @@ def reprice_data(preview: RepricePreview, through: Anchor) -> dict[str, Any]:
 
 
 def preview_by(
-    connection: Connection, request: RepriceRequest, book: Book, timezone: str, tell: Progress
+    connection: Connection, request: RepriceRequest, book: Book, timezone: str = "UTC", tell: Progress | None = None
 ) -> RepricePreview:
-    """The preview, whose table ``preview`` has a row a covered call then."""
-    reprice = Reprice(
-        id="",
-        book=book.sha256,
-        selector=request.selector,
-        through=request.through,
-        allow_unpriced=request.allow_unpriced,
-        reported=request.reported,
-        normalizer=NORMALIZER_VERSION,
-        pricer=PRICER_VERSION,
-        calls=0,
-        result_sha256="",
-    )
+    """The preview, against the costs that call_line stands for."""
     pricer = Pricer(connection, "preview_rate", lines="call_line")
-    price_covered(pricer, reprice, book, carrying=_CARRIED)
-    tell(1, _STEPS)
-    covered_lines, digest = result_sha256(connection)
-    tell(2, _STEPS)
+    condition, parameters = covering(request.selector, request.through, reported=request.reported)
     accepted = "1 = 1" if request.allow_unpriced else "p.state = 'priced'"
-    connection.execute(engine.sql("duckdb_preview").format(accepted=accepted))
-    zone = Zone(timezone)
-    sum_preview(connection, zone)
-    tell(3, _STEPS)
-    months = _by_month(connection, zone)
-    return RepricePreview(
+    found = look(
+        connection,
+        pricer,
+        book,
+        condition,
+        parameters,
+        writers=list(request.through),
+        timezone=timezone,
+        accepted=accepted,
+    )
+    if tell is not None:
+        tell(1, _STEPS)
+    covered_lines, digest = result_of(found.sums)
+    whole = total(found.changes)
+    preview = RepricePreview(
         request=request,
         book=book.sha256,
-        total=cost_changes(connection)[0],
-        months=months,
-        models=cost_changes(connection, "p.provider", "p.model"),
-        projects=cost_changes(connection, "p.project"),
-        utc_months=months if timezone == "UTC" else _by_month(connection, Zone("UTC")),
-        recount=_recount(pricer, connection, reprice, book),
-        kept_unpriced=int(engine.one(connection, "SELECT COALESCE(SUM(kept_calls), 0) FROM preview_sum")),
+        total=whole,
+        months=summed(found.changes, lambda keys: keys[:1]),
+        models=summed(found.changes, lambda keys: keys[2:4]),
+        projects=summed(found.changes, lambda keys: keys[4:]),
+        utc_months=summed(found.changes, lambda keys: keys[1:2]),
+        recount=_recount(pricer, connection, book, condition, parameters, accepted),
+        kept_unpriced=whole.kept_calls,
         kept_reported=0 if request.reported else _reported(connection, request),
         counted_calls=engine.one(connection, "SELECT COUNT(*) FROM call_fact"),
         covered_lines=covered_lines,
         result_sha256=digest,
     )
+    if tell is not None:
+        tell(_STEPS, _STEPS)
+    return preview
 
 
-_CARRIED = {
-    "started_us": "c.started_us",
-    "provider": "c.provider",
-    "model": "c.model",
-    "project": "c.project",
-    "before_state": "COALESCE(c.repriced_state, c.cost_state)",
-    "before_pico": "CASE WHEN c.repriced_state IS NULL THEN c.cost_pico ELSE c.repriced_pico END",
-}
-"""What the preview tells of a call, as expressions over its line."""
-
-_MONTH = "INNER JOIN preview_month AS m ON p.slot_us >= m.start_us AND p.slot_us < m.end_us"
-
-
-def sum_preview(connection: Connection, zone: Zone) -> None:
-    """Sum ``preview`` up by slots of time, so that its rows are read once for all that is asked of it.
-
-    A slot divides the days of the zone, and of UTC.
-    """
-    statement = engine.sql("preview_sum").format(slot_us=zone.usual_slot_us)
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE preview_sum AS {statement}")
-
-
-def cost_changes(connection: Connection, *columns: str, month: str = "") -> tuple[Change, ...]:
-    """What :func:`sum_preview` summed up, by columns, in their order, those without one last."""
-    statement = engine.sql("preview_rollup").format(
-        columns="".join(f"{column} AS column_{number}, " for number, column in enumerate(columns)),
-        grouping=f"GROUP BY {', '.join(columns)}" if columns else "",
-        month=month,
-    )
-    rows = connection.execute(statement).fetchall()
-    split = len(columns)
-    changes = (Change(row[:split], *map(int, row[split:])) for row in rows)
-    return tuple(sorted(changes, key=lambda change: order(change.keys)))
-
-
-def _by_month(connection: Connection, zone: Zone) -> tuple[Change, ...]:
-    first, last = connection.execute("SELECT MIN(slot_us), MAX(slot_us) FROM preview_sum").fetchall()[0]
-    if first is None:
-        return ()
-    months = []
-    day, end = zone.day(first).replace(day=1), zone.day(last)
-    while day <= end:
-        months.append(day)
-        day = day.replace(year=day.year + day.month // 12, month=day.month % 12 + 1)
-    bounds = [(zone.start_us(month), zone.start_us(following)) for month, following in pairwise([*months, day])]
-    fill(connection, "preview_bound", ("start_us", "end_us"), bounds, "BIGINT", number="place")
-    fill(
-        connection,
-        "preview_label",
-        ("label",),
-        [(month.isoformat()[:7],) for month in months],
-        "VARCHAR",
-        number="place",
-    )
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE preview_month AS SELECT b.start_us, b.end_us, l.label "
-        "FROM preview_bound AS b INNER JOIN preview_label AS l ON l.place = b.place"
-    )
-    return cost_changes(connection, "m.label", month=_MONTH)
-
-
-def _recount(pricer: Pricer, connection: Connection, reprice: Reprice, book: Book) -> Recount:
+def _recount(
+    pricer: Pricer, connection: Connection, book: Book, condition: str, parameters: list[Any], accepted: str
+) -> Recount:
     """Price what was counted anew by its recorded usage, too: the difference is the normaliser's alone."""
     if not engine.one(connection, "SELECT COUNT(*) FROM renormalized"):
         return Recount(0, 0)
-    connection.execute("CREATE OR REPLACE TEMP TABLE recounted AS SELECT writer, seq FROM renormalized")
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE counted_anew AS SELECT * FROM covered SEMI JOIN recounted USING (writer, seq)"
-    )
-    price_covered(pricer, reprice, book, recorded_usage=True)
-    ((calls, difference),) = connection.execute(
-        "SELECT COUNT(CASE WHEN a.pico <> b.pico OR a.state <> b.state THEN 1 END), "
-        "COALESCE(SUM(COALESCE(a.pico, 0) - COALESCE(b.pico, 0)), 0) FROM preview AS p "
-        "INNER JOIN counted_anew AS a ON a.writer = p.writer AND a.seq = p.seq "
-        "LEFT JOIN covered AS b ON b.writer = p.writer AND b.seq = p.seq WHERE p.kept = 0"
-    ).fetchall()
+    condition += " AND EXISTS (SELECT 1 FROM renormalized AS n WHERE n.writer = c.writer AND n.seq = c.seq)"
+    pricer.price(book, "counted_anew", condition, parameters)
+    pricer.price(book, "counted_then", condition, parameters, counting=BY_THIS_RELEASE._replace(again=False))
+    statement = engine.sql("duckdb_recount").format(accepted=accepted)
+    ((calls, difference),) = connection.execute(statement).fetchall()
     return Recount(calls, int(difference))
 
 
 def _reported(connection: Connection, request: RepriceRequest) -> int:
     """Calls that the selection means and that keep what was reported."""
     condition, parameters = request.selector.condition()
-    return int(
-        engine.one(
-            connection,
-            f"SELECT COUNT(*) FROM call_fact AS c WHERE c.cost_state = 'reported' AND {condition}",
-            parameters,
-        )
-    )
+    statement = f"SELECT COUNT(*) FROM call_fact AS c WHERE c.recorded_state = 'reported' AND {condition}"
+    return int(engine.one(connection, statement.replace("c.cost_state", "c.recorded_state"), parameters))

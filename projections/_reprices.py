@@ -8,7 +8,7 @@ machines that merged the same journals say the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Reprice:
 
 
 def _ordinal(value: object) -> int:
-    """A count as events have it.  Raises TypeError for anything else, on which DuckDB would fail, and reports with it."""
+    """A count as events have it.  Raises TypeError for anything else: DuckDB would fail on it, and each report."""
     if not isinstance(value, int) or not 0 <= value < 2**63:
         raise TypeError(f"{value!r} is no count")
     return value
@@ -116,7 +116,7 @@ def reprice_lines(connection: Connection, home: Home, rates: str) -> Assigned:
 def differing(connection: Connection, home: Home) -> list[Finding]:
     """What is to be said of reprices whose calls do not cost what the event says that they do by its book.
 
-    That takes as long as to apply each of them, so it is for rebuilds; ``loaded_line`` and ``other_line`` are looked at.
+    That takes as long as to apply each of them, so it is for rebuilds.  Looks at ``loaded_line`` and ``other_line``.
     """
     reprices, _ = read_reprices(connection, home)
     pricer, store = Pricer(connection, "checked_rate"), PriceStore(home.prices)
@@ -165,25 +165,18 @@ def _assign(pricer: Pricer, connection: Connection, reprices: Sequence[Reprice],
     return findings
 
 
-def price_covered(
-    pricer: Pricer,
-    reprice: Reprice,
-    book: Book,
-    *,
-    recorded_usage: bool = False,
-    carrying: Mapping[str, str] | None = None,
-) -> None:
-    """Make ``covered``: what the calls that a reprice covers cost by its book.
+def price_covered(pricer: Pricer, reprice: Reprice, book: Book) -> None:
+    """Make ``covered``: what the calls that a reprice covers cost by its book."""
+    condition, parameters = covering(reprice.selector, reprice.through, reported=reprice.reported)
+    pricer.price(book, "covered", condition, parameters, counting=Counting(reprice.normalizer))
 
-    *recorded_usage* counts nothing anew; *carrying* is as for :meth:`Pricer.price`.
-    """
-    counting = Counting(reprice.normalizer, again=not recorded_usage)
-    condition, parameters = reprice.selector.condition()
-    if not reprice.reported:
+
+def covering(selector: Selector, through: Mapping[str, int], *, reported: bool) -> tuple[str, list[Any]]:
+    """Which calls a reprice covers, as SQL over a line ``c`` of usage_line, and its parameters."""
+    condition, parameters = selector.condition()
+    if not reported:
         condition += " AND c.cost_state <> 'reported'"
-    pricer.price(
-        book, "covered", f"{condition} AND {_within(reprice.through)}", parameters, counting=counting, carrying=carrying
-    )
+    return f"{condition} AND {_within(through)}", parameters
 
 
 def _within(through: Mapping[str, int]) -> str:
@@ -195,8 +188,14 @@ def _within(through: Mapping[str, int]) -> str:
 def result_sha256(connection: Connection) -> tuple[int, str]:
     """How many lines ``covered`` has, and a SHA-256 that tells what they cost (``docs/format.md`` says over what)."""
     rows = connection.execute(engine.sql("duckdb_result")).fetchall()
-    text = "".join(f"{' '.join(row)}\n" for row in sorted(rows))
-    return sum(int(row[2]) for row in rows), hashlib.sha256(text.encode()).hexdigest()
+    return result_of([(writer, state, *map(int, sums)) for writer, state, *sums in rows])
+
+
+def result_of(sums: Iterable[tuple[str, str, int, int, int, int]]) -> tuple[int, str]:
+    """The same from its sums by writer and state: lines, and sums of ``seq``, of picodollars, and of these by line."""
+    rows = sorted(sums)
+    text = "".join(f"{' '.join(map(str, row))}\n" for row in rows)
+    return sum(row[2] for row in rows), hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_book(reprice: Reprice, store: PriceStore) -> Book:

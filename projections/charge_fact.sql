@@ -1,7 +1,7 @@
 -- One row a counted call and line of its cost under the basis of call_fact.  Portable.
 --
--- What was recorded stands in cost_line, what a reprice or another basis made of it in repriced_cost_line.  A line of an
--- unpriced bucket stands without pico.  The sum of pico is the sum of call_fact.cost_pico.
+-- What was recorded stands in cost_line, what a reprice or another basis made of it in repriced_cost_line.  A line of
+-- an unpriced bucket stands without pico.  The sum of pico is the sum of call_fact.cost_pico.
 SELECT
     l.id AS id,
     l.place AS place,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keledger.journal import Home
+from tests.cli.conftest import own_terminal as own_terminal
 from tests.journal.support import call
 from tests.projections.repricing import ledger_of
 

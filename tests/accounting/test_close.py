@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keledger.journal import Home, verify
-from keledger.projections import digest, open_projection
+from keledger.projections import Selector, digest, open_projection
 from tests.cli.support import Outcome, forge, keledger, keledger_terminal, truth
-from tests.journal.support import call, events
+from tests.journal.support import call, calls, events
 from tests.projections.repricing import adopt, ledger_of, reprice, undo
-from tests.projections.support import drop_cache, take_over
+from tests.projections.support import drop_cache, rebuild_or_not
 
 from .support import closings, monthly, pico, shown
 
@@ -143,7 +144,7 @@ def test_the_closed_report_prints_the_same_digits_for_ever(used: Home, tmp_path:
     close()
     first = show()
     kept = {name: first[name] for name in ("rows", "totals", "corrections")}
-    october = events(used)[2]["id"]
+    october = calls(used)[1]["id"]
     present = monthly(used).totals["cost_usd"]
 
     with ledger_of(used) as ledger:
@@ -175,6 +176,89 @@ def test_the_closed_report_prints_the_same_digits_for_ever(used: Home, tmp_path:
     (correction,) = report.corrections or ()
     # The call from elsewhere, and the one of which another line counts now.
     assert (correction["period"], correction["calls"], correction["charge_class"]) == ("2026-10", 2, "Correction")
+
+
+def _void(home: Home, folder: Path) -> None:
+    with ledger_of(home) as ledger:
+        ledger.void(calls(home)[1]["id"], "test")
+
+
+def _reprice(home: Home, folder: Path) -> None:
+    assert reprice(home, adopt(home, "dated"))
+
+
+def _reprice_of_the_month(home: Home, folder: Path) -> None:
+    assert reprice(home, adopt(home, "dated"), Selector.of_days(date(2026, 10, 20), date(2026, 10, 20), "UTC"))
+
+
+def _late_call(home: Home, folder: Path) -> None:
+    with ledger_of(home) as ledger:
+        ledger.record(**call(id="late call", time="2026-10-01T00:00:00Z"))
+
+
+def _merged_call(home: Home, folder: Path) -> None:
+    other = Home.at(folder / "other")
+    with ledger_of(other) as ledger:
+        ledger.record(**call(id="elsewhere", time="2026-10-31T23:59:59.999999Z"))
+    with ledger_of(home) as ledger:
+        ledger.merge(other.path)
+
+
+def _merged_conflict(home: Home, folder: Path) -> None:
+    """Another machine gave the same id before, in another month: its line comes first, and this one counts no more."""
+    other = Home.at(folder / "other")
+    with ledger_of(other) as ledger:
+        ledger.record(**call(id="october", time="2026-08-01T00:00:00Z"))
+    with ledger_of(home) as ledger:
+        ledger.merge(other.path)
+
+
+def _told_live(home: Home, folder: Path) -> None:
+    """A live call with the key of an imported one, a moment later and in another month, shadows the imported one."""
+    with ledger_of(home) as ledger:
+        ledger.record(**call(id="live", time="2026-11-01T00:00:00Z", call_keys=["chat:7"]))
+
+
+LATER = {
+    "a void": _void,
+    "a reprice": _reprice,
+    "a reprice of some days": _reprice_of_the_month,
+    "a late call": _late_call,
+    "a merged call": _merged_call,
+    "a merged conflict": _merged_conflict,
+    "a call told live": _told_live,
+}
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+@pytest.mark.parametrize("name", LATER)
+def test_nothing_that_comes_later_changes_a_closed_month(used: Home, tmp_path: Path, name: str, rebuilt: bool) -> None:
+    with ledger_of(used) as ledger:
+        imported = call(id="told", time="2026-10-31T23:59:58Z", call_keys=["chat:7"])
+        ledger.record(source="import:logs", **imported)
+        # What lies outside of the month decides of these that they do not count in it.
+        ledger.record(**call(id="twice", time="2026-08-01T00:00:00Z"))
+        ledger.record(**call(id="twice", time="2026-10-02T00:00:00Z"))
+        ledger.record(**call(id="first told", time="2026-11-01T00:00:00Z", call_keys=["chat:8"]))
+        ledger.record(source="import:logs", **call(id="told again", time="2026-10-31T23:59:59Z", call_keys=["chat:8"]))
+    assert reprice(used, adopt(used, "halved"))
+    close()
+    first = show()
+    closed = row_of(used, "2026-10")
+    LATER[name](used, tmp_path)
+    rebuild_or_not(used, rebuilt)
+    assert row_of(used, "2026-10") == closed
+    later = show()
+    assert all(later[part] == first[part] for part in ("rows", "totals", "corrections"))
+    report = monthly(used)
+    (correction,) = report.corrections or ()
+    assert (correction["period"], correction["taken_in"]) == ("2026-10", "2026-11")
+    assert correction["calls"] >= 1
+    with open_projection(used) as projection:
+        ((present,),) = projection.query("SELECT SUM(cost_pico) FROM call_fact")
+    assert pico(report.totals, "cost_usd", "corrections_usd") == present
+    keledger("reopen", "2026-10", "--reason", "test")
+    assert row_of(used, "2026-10") != closed
 
 
 def test_what_comes_later_is_a_correction_of_the_month_that_takes_it(used: Home) -> None:
@@ -239,8 +323,6 @@ def test_what_a_later_month_took_of_one_that_is_reopened_is_taken_back(used: Hom
 
 def test_two_machines_that_close_the_same_month_agree_on_the_first(used: Home, tmp_path: Any) -> None:
     other = Home.at(tmp_path / "other")
-    other.path.mkdir(mode=0o700)
-    take_over(used, other) if other.journal.exists() else None
     with ledger_of(other) as ledger:
         ledger.merge(used.path)
     close()
@@ -286,7 +368,7 @@ def test_a_closing_is_folded_by_what_lies_within_it_alone(used: Home) -> None:
     assert positions == dict(closing.through)
     with ledger_of(used) as ledger:
         ledger.record(**call(id="more", time="2026-10-02T00:00:00Z"))
-        ledger.void(events(used)[2]["id"], "test")
+        ledger.void(calls(used)[1]["id"], "test")
     with open_projection(used, through=closing.through) as projection:
         assert digest(projection) == folded
     with open_projection(used) as projection:

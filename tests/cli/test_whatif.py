@@ -96,6 +96,7 @@ def test_on_a_narrow_terminal() -> None:
 def test_terms_that_are_not_offered_are_said() -> None:
     out = keledger("whatif", "--pretty", "--context", "processing=batsh").out
     assert "2 calls ($0.00103): openai/gpt-5-mini is not offered with processing=batsh" in out
+    assert 0 < out.index("  2 calls (") < out.index("  1 call (")
 
 
 def test_a_month_without_a_price_points_to_another_day() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from keledger.journal import Home, pico_to_usd
 from keledger.projections import ReportOptions, digest, open_projection, report_daily, report_monthly
 
-BASES = ("recorded", "current", "latest", "known:2026-10-06", "known:2026-10-31")
+BASES = ("recorded", "current", "latest", "known:2026-09-30", "known:2026-10-06")
 
 
 def figures(home: Home) -> dict[str, Any]:

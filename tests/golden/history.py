@@ -176,13 +176,13 @@ def write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     first = one.record(12)
     one.ledger.record(**kinds(random.Random(7))[0], time="2026-09-03T10:00:00Z", id="order-7", session="s1")
     two.ledger.record(**kinds(random.Random(7))[0], time="2026-09-03T10:00:00Z", id="order-7", session="s1")
-    two.ledger.record(**kinds(random.Random(8))[0], time="2026-09-04T10:00:00Z", id="order-8", session="s1")
-    one.ledger.record(**kinds(random.Random(9))[0], time="2026-09-04T10:00:00Z", id="order-8", session="s1")
     seen = one.ledger.record(**kinds(random.Random(10))[0], time="2026-09-05T10:00:00Z", response_id="resp-1")
     for quality, key in (("totals_only", "row-1"), ("under_count", "row-2")):
         imported = kinds(random.Random(10))[0] | {"quality": quality, "call_keys": ["openai:resp-1", "legacy:1"]}
         one.ledger.record(source="import:legacy", id=key, time="2026-09-05T10:00:01Z", **imported)
-    two.record(10, user="grace")
+    two.record(7, user="grace")
+    two.record(2, user="grace", project="crm")
+    one.record(2)
     live(machine, one.ledger)
     one.ledger.void(first[0], "made by mistake")
     one.ledger.void(first[1], "made by mistake")
@@ -219,11 +219,12 @@ def write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     one.ledger.adjust(TAX, "sales tax")
     one.close("2026-09", "the books of September, with the invoice")
     one.record(5)
+    two.record(3, user="grace")
     first_book = _first_book(desktop)
     one.reprice(
         first_book, Selector(started_from_us=OCTOBER_US, where=(("provider", "anthropic"),)), "back to the list"
     )
-    one.reprice("latest", Selector(where=(("user", None),)), "nobody's calls")
+    one.reprice("latest", Selector(where=(("team", None),)), "calls of no team")
     two.record(4, only=12, user="grace")
     one.ledger.merge(laptop.path, "the laptop's calls of November")
     one.close("2026-10", "the books of October")

@@ -12,7 +12,17 @@ from typing import Any
 
 import orjson
 
-from keledger.journal import Home, Ledger, anchor, parse_time, pico_to_usd, replaced_layer, scan_journal, usd_to_pico
+from keledger.journal import (
+    Home,
+    Ledger,
+    anchor,
+    own_writers,
+    parse_time,
+    pico_to_usd,
+    replaced_layer,
+    scan_journal,
+    usd_to_pico,
+)
 from keledger.journal.prices import Book, Cell, LayerHeader, PriceStore, write_layer
 from keledger.journal.usage import NORMALIZER_VERSION, normalize
 from keledger.projections import (
@@ -168,12 +178,15 @@ class Told:
 
 
 def folded(home: Home, basis: str = "current") -> dict[str, tuple[str, int | None]]:
-    """What :func:`costs` must be, told by the rules themselves."""
+    """What :func:`costs` must be, told by the rules themselves; days of ``known:`` are those of UTC."""
     events = [orjson.loads(line) for chunk in scan_journal(home).chunks for line in chunk.lines()]
     events.sort(key=lambda event: (event["tick"], event["source"], event["seq"]))
     reverted = {event["data"]["reprice_id"] for event in events if event["type"] == "reprice.reverted"}
     applied = [event for event in events if event["type"] == "reprice.applied" and event["id"] not in reverted]
-    adopted = [event["data"]["book"] for event in events if event["type"] == "prices.adopted"]
+    own = {f"/keledger/{writer}" for writer in own_writers(home)}
+    adopted = [event for event in events if event["type"] == "prices.adopted" and event["source"] in own]
+    if basis.startswith("known:"):
+        adopted = [event for event in adopted if event["time"][:10] <= basis.removeprefix("known:")]
     store = PriceStore(home.prices)
     found = {}
     first: dict[str, Told] = {}
@@ -184,10 +197,10 @@ def folded(home: Home, basis: str = "current") -> dict[str, tuple[str, int | Non
         told = first[call_id]
         if basis == "current":
             found[call_id] = _current(told, reversed(applied), store)
-        elif basis == "latest":
-            found[call_id] = told.by_book(store.load_book(adopted[-1])) or told.recorded
-        else:
+        elif basis == "recorded":
             found[call_id] = told.recorded
+        else:
+            found[call_id] = told.by_book(store.load_book(adopted[-1]["data"]["book"])) or told.recorded
     return found
 
 
@@ -208,8 +221,12 @@ def _covers(data: Mapping[str, Any], told: Told) -> bool:
         and selector.get("started_from", "") <= call["started_at"] < selector.get("started_to", "9")
         and (selector.get("only") is None or call["cost"]["state"] == "unpriced")
         and (data["reported"] or call["cost"]["state"] != "reported")
-        and all(call.get(pair["column"]) == pair.get("value") for pair in selector.get("where", ()))
+        and all(_column(call, pair["column"]) == pair.get("value") for pair in selector.get("where", ()))
     )
+
+
+def _column(call: Mapping[str, Any], name: str) -> Any:
+    return call.get("tags", {}).get(name.removeprefix("tag:")) if name.startswith("tag:") else call.get(name)
 
 
 BASES = ("recorded", "current", "latest")

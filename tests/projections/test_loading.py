@@ -65,7 +65,7 @@ def test_a_call_that_cannot_be_read_is_left_out_and_named(home: Home, data: Any)
     ("event_type", "data"),
     [
         ("budget.set", {"name": "b", "action": "block", "usage": "none", "cost": 5, "tags": ["x"]}),
-        ("charge.adjusted", {"cost": "5", "started_at": "tomorrow", "usage": [1]}),
+        ("fx.set", {"cost": "5", "started_at": "tomorrow", "usage": [1]}),
         ("something.new", ["a", "list"]),
         ("something.new", b'"text"'),
         ("something.new", b"null"),

@@ -32,6 +32,7 @@ SUMS = [
     "reasoning_output_tokens",
     "cost_usd",
     "adjustments_usd",
+    "corrections_usd",
     "failed_calls",
     "unknown_calls",
     "unpriced_calls",
@@ -86,7 +87,8 @@ def sums(**given: Any) -> dict[str, Any]:
         "cache_creation_input_tokens": 0,
         "reasoning_output_tokens": 3 * calls,
     }
-    rest = {"adjustments_usd": "0", "failed_calls": 0, "unknown_calls": 0, "unpriced_calls": 0, "uncosted_calls": 0}
+    money = {"adjustments_usd": "0", "corrections_usd": "0"}
+    rest = {**money, "failed_calls": 0, "unknown_calls": 0, "unpriced_calls": 0, "uncosted_calls": 0}
     return {"calls": calls, **tokens, "cost_usd": "0", **rest} | given
 
 
@@ -104,6 +106,7 @@ def test_the_json_of_a_report(projection: Projection, home_of_calls: Home) -> No
         "findings",
         "rows",
         "totals",
+        "corrections",
     ]
     assert shown == {
         "schema_version": 1,
@@ -121,6 +124,7 @@ def test_the_json_of_a_report(projection: Projection, home_of_calls: Home) -> No
             {"date": "2026-03-02", **sums(calls=1, cost_usd="1")},
         ],
         "totals": sums(calls=5, cost_usd="1.75", failed_calls=1, unknown_calls=1, unpriced_calls=1, uncosted_calls=2),
+        "corrections": [],
     }
     assert list(shown["rows"][0]) == ["date", *SUMS]
     assert list(shown["totals"]) == SUMS

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from keledger.journal import Home, NewEvent, verify
+from keledger.journal import Home, NewEvent, format_time, verify
 from keledger.projections import Selector, _projection, digest, find_book, list_reprices, open_projection, rebuild
 
 from .repricing import (
@@ -209,6 +209,21 @@ def test_what_is_journaled_later_is_left_alone(used: Home) -> None:
     again = reprice(used, book)
     assert again is not None
     assert costs(used)[later] == ("priced", 100 * 125_000)
+
+
+@pytest.mark.parametrize(
+    ("started_from_us", "started_to_us", "changed"),
+    [(TURN_US, None, [1, 2]), (None, TURN_US, [0]), (TURN_US, TURN_US + 1, [1]), (TURN_US + 1, TURN_US + 2, [2])],
+)
+def test_the_time_that_is_meant_is_half_open(
+    home: Home, started_from_us: int | None, started_to_us: int | None, changed: list[int]
+) -> None:
+    times = [format_time(TURN_US + offset_us) for offset_us in (-1, 0, 1)]
+    ids = record(home, *({"usage": {"input_uncached": 1}, "time": instant} for instant in times))
+    reprice(home, book_named(home, "dated"), Selector(started_from_us, started_to_us))
+    now, recorded = costs(home), costs(home, "recorded")
+    assert [place for place, name in enumerate(ids) if now[name] != recorded[name]] == changed
+    assert now == folded(home)
 
 
 def test_never_without_a_price_unless_allowed(used: Home) -> None:

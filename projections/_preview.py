@@ -1,0 +1,110 @@
+"""One pass over the calls that a reprice covers: what changes by month, model and project, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from keledger.journal.prices import Book
+
+from . import _engine as engine
+from ._calendar import DAY_US, Zone
+from ._changes import Change, Keys
+from ._engine import Connection
+from ._pricing import Pricer
+
+_CARRIED = {
+    "project": "c.project",
+    "rate_key": "k.rate_key",
+    "before_state": "COALESCE(c.repriced_state, c.cost_state)",
+    "before_pico": "CASE WHEN c.repriced_state IS NULL THEN c.cost_pico ELSE c.repriced_pico END",
+}
+"""What is told of a call, as expressions over its line."""
+
+_GROUPS = 7
+_FIGURES = 10
+"""How many columns of duckdb_preview.sql rows are grouped by, and how many figures of a Change follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What a pass found.
+
+    ``changes`` have the keys month, month of UTC, provider, model and project, over calls that count; ``sums`` are by
+    writer and state, over all lines, as :func:`~keledger.projections._reprices.result_of` takes them.
+    """
+
+    changes: tuple[Change, ...]
+    sums: tuple[tuple[str, str, int, int, int, int], ...]
+
+
+def look(
+    connection: Connection,
+    pricer: Pricer,
+    book: Book,
+    condition: str,
+    parameters: Sequence[Any],
+    *,
+    writers: Sequence[str],
+    timezone: str,
+    accepted: str,
+) -> Covered:
+    """Price the calls for which *condition* holds, all of these *writers*, and say what changes.
+
+    *accepted* is over the price ``p``: whether it is taken.  Months are those of *timezone*.
+    """
+    days = connection.execute(
+        f"SELECT DISTINCT c.started_us - (c.started_us + 62135596800000000) % {DAY_US} FROM usage_line AS c "
+        f"WHERE {condition}",
+        list(parameters),
+    ).fetchall()
+    zones = [_Months(Zone(name), (day for (day,) in days)) for name in (timezone, "UTC")]
+    months, utc_months = zones
+    carrying = _CARRIED | {
+        "month": months.expression,
+        "utc_month": utc_months.expression,
+        "writer_place": _place_of(writers),
+    }
+    priced = pricer.prepare(book, condition, parameters, carrying=carrying)
+    statement = engine.sql("duckdb_preview").format(priced=priced.statement, accepted=accepted)
+    changes: list[Change] = []
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in connection.execute(statement, list(parameters)).fetchall():
+        month, utc_month, key, project, writer, state, counts = row[:_GROUPS]
+        figures = list(map(int, row[_GROUPS:]))
+        if counts:
+            keys: Keys = (months.labels[month], utc_months.labels[utc_month], *priced.models[key], project)
+            changes.append(Change(keys, *figures[:_FIGURES]))
+        more = [figures[0], *figures[_FIGURES:]]
+        held = sums.get((writers[writer], state), [0] * len(more))
+        sums[writers[writer], state] = [mine + other for mine, other in zip(held, more, strict=True)]
+    return Covered(tuple(changes), tuple((*keys, *found) for keys, found in sums.items()))  # type: ignore[misc]
+
+
+class _Months:
+    """The months of a zone in which calls began, and which of them an instant is in, as SQL.
+
+    A chain of comparisons with as many months as there are takes a tenth of what a join with their bounds does.
+    """
+
+    def __init__(self, zone: Zone, utc_days_us: Iterable[int]) -> None:
+        months: set[date] = set()
+        for day_us in utc_days_us:
+            months |= {zone.day(instant_us).replace(day=1) for instant_us in (day_us, day_us + DAY_US - 1)}
+        ordered = sorted(months)
+        self.labels = [month.isoformat()[:7] for month in ordered]
+        arms = (f"WHEN c.started_us < {_end_us(zone, month)} THEN {place}" for place, month in enumerate(ordered[:-1]))
+        self.expression = f"CASE {' '.join(arms)} ELSE {len(ordered) - 1} END" if len(ordered) > 1 else "0"
+
+
+def _end_us(zone: Zone, month: date) -> int:
+    """When a month that is not the last one of all ends in a zone."""
+    return zone.start_us(date(month.year + month.month // 12, month.month % 12 + 1, 1))
+
+
+def _place_of(writers: Sequence[str]) -> str:
+    """Which of the writers a line is of, as SQL: a number is quicker to group by than a name."""
+    arms = " ".join(f"WHEN {engine.quote(writer)} THEN {place}" for place, writer in enumerate(writers[1:], start=1))
+    return f"CASE c.writer {arms} ELSE 0 END" if arms else "0"
