@@ -23,9 +23,7 @@ SECTIONS = {
         "unset": Entry(
             "keledger.cli._prices_set:unset", "Take back prices that you have set, so that the lists' hold again."
         ),
-        "update": Entry(
-            "keledger.cli._prices_sources:update", "Take the public list from the genai-prices that is installed."
-        ),
+        "update": Entry("keledger.cli._prices_sources:update", "Take the public list from the installed genai-prices."),
         "import": Entry("keledger.cli._prices_sources:import_prices", "Take in a price list of another project."),
     },
 }

@@ -47,7 +47,9 @@ _verbose_option = click.option(
 @common_options
 @pass_settings
 def update(settings: Settings, allow_older: bool, verbose: bool, reason: str, yes: int, dry_run: bool) -> None:
-    """Take the public list from the installed genai-prices (the extra keledger[prices]).
+    """Take the public list from the installed genai-prices.
+
+    It comes with the extra keledger[prices].
 
     Nothing is downloaded: upgrade genai-prices first.  Your own prices, what you have imported and the program's
     corrections stay above it, and models that the new list dropped keep their last prices.  The new book prices new

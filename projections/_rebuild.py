@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from keledger.journal import Finding, Home, HomeError
 
 from . import _engine as engine
+from . import _projection
 from ._build import Progress, fold, read_on
 from ._cache import Cache
-from ._projection import BUILD_WAIT_S, Projection, open_projection
+from ._projection import Projection, open_projection
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def rebuild(home: Home, *, on_progress: Progress | None = None) -> Rebuilt:
     if not home.path.exists():
         return Rebuilt(0, 0, 0, {}, ())
     try:
-        with cache.lock(BUILD_WAIT_S) as alone:
+        with cache.lock(_projection.BUILD_WAIT_S) as alone:
             if not alone:
                 raise HomeError(f"{cache.folder} has been built by another process for long: stop it, or try again")
             with engine.noticing_damage():

@@ -1,8 +1,9 @@
--- What a reprice changes, by months, rate key, project, writer and state, over lines that count and others.  DuckDB only.
+-- What a reprice changes, by months, rate key, project, writer and state, over lines that count and others.  DuckDB
+-- only.
 --
 -- The inner statement prices the calls that are covered and carries what is told of them; {accepted} says which prices
--- are taken, the others stay as they are.  The last three sums are those of duckdb_result.sql.  One pass: a million rows
--- are never written down, and what they are grouped by are small numbers wherever it can be.
+-- are taken, the others stay as they are.  The last three sums are those of duckdb_result.sql.  One pass: a million
+-- rows are never written down, and what they are grouped by are small numbers wherever it can be.
 SELECT
     p.month AS month,
     p.utc_month AS utc_month,

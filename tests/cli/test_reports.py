@@ -33,6 +33,7 @@ def test_a_report_in_a_pipe_is_json() -> None:
     report = keledger("daily").json
     assert list(report) == [
         "schema_version", "report", "timezone", "currency", "prices", "position", "findings", "rows", "totals",
+        "corrections",
     ]  # fmt: skip
     assert [row["date"] for row in report["rows"]] == ["2026-11-19", "2026-11-20", "2026-11-21"]
     assert [row["calls"] for row in report["rows"]] == [1, 2, 2]
@@ -175,7 +176,7 @@ def test_a_call_without_a_price_says_what_lacks_one() -> None:
         (("daily", "--timezone", "Berlin"), 2, "--timezone: 'Berlin' is no time zone"),
         (("daily", "--by", "colour"), 2, "'colour' is no column of reports"),
         (("daily", "--where", "model"), 2, "'model' is not COLUMN=VALUE"),
-        (("daily", "--prices", "yesterdays"), 2, "prices 'yesterdays'"),
+        (("daily", "--prices", "yesterdays"), 2, "'yesterdays' is no basis of prices"),
         (("weekly", "-w", "someday"), 2, "'someday' is no day of the week"),
         (("daily", "--order", "up"), 2, "--order"),
     ],
