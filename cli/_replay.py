@@ -58,7 +58,7 @@ def replay(
     reason: str | None,
     **given: Any,
 ) -> None:
-    """Rebuild the projections from the journal, or compute costs again.
+    """Rebuild the projections, or compute costs again.
 
     Every hash is checked on the way.  The digest is one number for all counted calls and their charges: equal for
     every copy of a journal, however its parts were put together.  With --json it stands among the figures.

@@ -83,8 +83,8 @@ _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?", re.ASCII)
 def whatif(settings: Settings, /, **given: Any) -> None:
     """Show what my calls would have cost on other terms.
 
-    That is on another model, in another context, without a cache, at a discount, or at the prices of another day, beside
-    what they did cost.
+    That is on another model, in another context, without a cache, at a discount, or at the prices of another day,
+    beside what they did cost.
 
     Several suppositions hold together.  Where the model has another tokenizer, the cost is a range, by measured
     ratios.  Calls that have no cost on one of the sides are counted apart, on neither.  Nothing is written.

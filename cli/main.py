@@ -54,9 +54,7 @@ SECTIONS = {
             "keledger.cli._verify_commands:anchor", "Name every writer's last line, to hold the journal to it."
         ),
         "doctor": Entry("keledger.cli._doctor:doctor", "Check the home, the machine and the set-up."),
-        "replay": Entry(
-            "keledger.cli._replay:replay", "Rebuild the projections from the journal, or compute costs again."
-        ),
+        "replay": Entry("keledger.cli._replay:replay", "Rebuild the projections, or compute costs again."),
         "merge": Entry("keledger.cli._journal_commands:merge", "Take in the journal of another home."),
         "schema": Entry("keledger.cli._journal_commands:schema", "Print the events' JSON Schema."),
         "completion": Entry("keledger.cli._completion:completion", "Print a shell's completion script."),
