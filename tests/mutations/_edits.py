@@ -39,6 +39,10 @@ SIMULATOR = "tests/promises/test_simulator.py"
 COUNTING = "tests/projections/test_counting.py"
 MERGING = "tests/journal/test_merge.py"
 APPENDING = "tests/journal/test_append.py"
+REPRICES = "tests/projections/test_reprices.py"
+REPRICING = "tests/cli/test_reprice.py"
+ADOPTING = "tests/journal/test_adopting.py"
+CLOSING = "tests/accounting/test_close.py"
 
 EDITS = (
     Edit(
@@ -538,5 +542,54 @@ EDITS = (
         "must not go down with it\n            self._spool.keep(begin, end)\n",
         "must not go down with it\n",
         PROMISE_10,
+    ),
+    Edit(
+        "reprices that are taken back",
+        "projections/_reprices.py",
+        " if reprice.id not in reverted]",
+        "]",
+        REPRICES,
+    ),
+    Edit(
+        "the newest reprice before older ones",
+        "projections/_reprices.py",
+        " ANTI JOIN repriced AS r ON r.writer = p.writer AND r.seq = p.seq WHERE",
+        " WHERE",
+        REPRICES,
+    ),
+    Edit(
+        "the positions up to which a reprice covers",
+        "projections/_reprices.py",
+        'return f"{condition} AND {_within(through)}", parameters',
+        'return f"{condition}", parameters',
+        REPRICES,
+    ),
+    Edit(
+        "calls that come after the reprice that covers them",
+        "projections/_opened.py",
+        "repriced = bool(staged.reprices) or covers_any(connection, _TAIL, manifest.repriced_through)",
+        "repriced = bool(staged.reprices)",
+        REPRICES,
+    ),
+    Edit(
+        "a reprice whose book is found again",
+        "projections/_build.py",
+        " or _is_applicable_again(home, manifest):",
+        ":",
+        REPRICES,
+    ),
+    Edit(
+        "prices that another process has changed meanwhile",
+        "journal/_adopting.py",
+        "            if planned is None or planned.manifest.sha256 != based_on:\n",
+        "            if planned is not None and planned.manifest.sha256 != based_on:\n",
+        ADOPTING,
+    ),
+    Edit(
+        "the second question about most of all calls",
+        "cli/_reprice.py",
+        "    if preview.changes_most:\n",
+        "    if False:\n",
+        REPRICING,
     ),
 )
