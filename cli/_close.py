@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from keledger.projections import (
     report_monthly,
 )
 
+from ._asking import ask
 from ._group import command
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_fields, write_json, write_table
@@ -101,13 +101,15 @@ def _close(settings: Settings, month: str, timezone: str | None, reason: str | N
     if not settings.as_json:
         _tell_totals(document)
     warn_findings(document["findings"])
-    if not yes:
-        if settings.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise KeledgerError("nothing was written, for nobody can be asked here: give --yes to close the month")
-        if not click.confirm(f"Close {month} with these figures?"):
-            raise KeledgerError("nothing was written")
+    ask(
+        settings,
+        [f"Close {month} with these figures?"],
+        yes=int(yes),
+        nothing="nothing was written",
+        instead="give --yes to close the month",
+    )
     with Ledger.open(settings.home_folder) as ledger:
-        document["id"] = ledger.close_period(data, reason or f"{month} is over")
+        document["id"] = ledger.close_period(data, reason or f"{month} is over", since=through)
     if settings.as_json:
         write_json(document)
     else:
@@ -244,13 +246,15 @@ def reopen(settings: Settings, month: str, reason: str) -> None:
     The month shows what the journal says now, and may be closed anew.  What other months took over of it stays with
     them; the month that is open takes the opposite, so that the sum of all months is right.
     """
-    with Progress("catching up") as progress, open_projection(settings.home, on_progress=progress) as projection:
+    home = settings.home_to_read()
+    since = anchor(home) if home.path.exists() else None
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         closing = find_closing(projection, month)
         periods = list_periods(projection)
     if periods.reopening(closing.id) is not None:
         raise KeledgerError(f"the closing {closing.id} of {closing.period} was taken back already; nothing was written")
     with Ledger.open(settings.home_folder) as ledger:
-        event_id = ledger.reopen_period(closing.id, reason)
+        event_id = ledger.reopen_period(closing.id, reason, since=since)
     if settings.as_json:
         write_json(
             {

@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from keledger.journal import Adoption, CurrentPrices, Home, KeledgerError, Ledger, check_reason
+from keledger.journal import Adoption, CurrentPrices, Home, Ledger, check_reason
 from keledger.journal.prices import Book, changed_prices
 from keledger.projections import BookEffect, effect_of_change, open_projection
 
+from ._asking import ask
 from ._options import Settings
 from ._output import write_json, write_table
 from ._prices_telling import PriceRow, changes_table, counted, price_table_rows
 from ._progress import Progress
-from ._reprice import change_table, left_out
+from ._reprice import change_note, change_table
 from ._table import count
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -118,10 +119,18 @@ def show_effect(effect: BookEffect | None) -> None:
     if effect is None:
         click.echo("No call is journaled that this could touch.")
     elif not effect.models:
-        click.echo("None of your calls would cost anything else by these prices.")
+        besides = " that were priced" if effect.reported_calls else ""
+        click.echo(f"None of your calls{besides} would cost anything else by these prices.")
     else:
         heading = "What your calls would cost, by the old prices and by the new (nothing of that is done here)"
-        write_table(change_table("Model", effect.models, effect.total), heading, left_out(effect.models))
+        note = change_note(effect.models, effect.total)
+        write_table(change_table("Model", effect.models, effect.total), heading, note)
+    if effect is not None and effect.reported_calls:
+        calls = f"{count(effect.reported_calls)} call{'s' if effect.reported_calls != 1 else ''}"
+        click.echo(
+            f"At the cost that was reported, and not looked at here: {calls} "
+            "(--prices latest shows what the newest prices make of it)."
+        )
 
 
 def show_changes(rows: Sequence[PriceRow]) -> None:
@@ -140,16 +149,13 @@ def _ask(settings: Settings, effect: BookEffect | None, yes: int) -> None:
     if effect is not None and effect.changes_most:
         changed = f"{count(effect.total.changed_calls)} of all {count(effect.counted_calls)} calls"
         questions.append(f"By these prices {changed} would cost something else: is that right?")
-    if yes >= len(questions):
-        return
-    if settings.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        most = " twice, for more than half of all calls would cost something else by them" if len(questions) > 1 else ""
-        raise KeledgerError(
-            f"nothing was adopted, for nobody can be asked here: look at it with --dry-run, then give --yes{most}"
-        )
-    for question in questions[yes:]:
-        if not click.confirm(question):
-            raise KeledgerError("nothing was adopted")
+    ask(
+        settings,
+        questions,
+        yes=yes,
+        nothing="nothing was adopted",
+        twice="more than half of all calls would cost something else by them",
+    )
 
 
 def _tell_end(document: Mapping[str, Any]) -> None:

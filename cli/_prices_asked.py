@@ -59,8 +59,12 @@ def split_name(text: str, book: Book) -> tuple[str, str]:
 def find_model(text: str, book: Book) -> tuple[str, str]:
     """A provider and model that the book knows: ``PROVIDER/MODEL``, or ``MODEL`` where only one provider has it.
 
-    Raises NotFound that names what is near, or all who have it.
+    Raises NotFound that names what is near, or all who have it; click.BadParameter where there is no name.
     """
+    if not text.strip():
+        raise click.BadParameter(
+            "the model's name is empty: give PROVIDER/MODEL, such as openai/gpt-5-mini", param_hint="MODEL"
+        )
     provider, slash, model = text.partition("/")
     if slash and book.match(provider, model) is not None:
         return provider, model
@@ -118,9 +122,9 @@ def parse_terms(text: str, provider: str, book: Book) -> str:
 
 def parse_price(text: str, option: str) -> str:
     """A price in USD per million units, in its one spelling.  Raises click.BadParameter that names *option*."""
-    found = _DECIMAL.fullmatch(text.strip())
+    found = _DECIMAL.fullmatch(text)
     if found is None or not (found[1] or found[2]):
-        what = "is negative" if re.fullmatch(r"-[0-9.]+", text.strip()) else "is no plain number"
+        what = "is negative" if re.fullmatch(r"-[0-9.]+", text) else "is no plain number"
         raise click.BadParameter(
             f"{text!r} {what}: give USD per million units like 0.075, without sign, exponent or unit", param_hint=option
         )

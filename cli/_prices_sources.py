@@ -25,9 +25,10 @@ from ._instants import parse_instant
 from ._options import Settings, common_options, pass_settings
 from ._prices_adopting import adopt_shown, change_options
 from ._progress import Progress
-from ._table import count
+from ._table import count, cut
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._ -]{0,61}[A-Za-z0-9._-])?")
+_NAME_SHOWN_MAX = 64
 
 _verbose_option = click.option(
     "-v", "--verbose", is_flag=True, help="Name every price that was rounded, and all that was not taken."
@@ -114,8 +115,7 @@ def import_prices(
     on which they were known, or from --from.  docs/prices.md says for each source what is not taken.  The new book
     prices new calls only; what is journaled follows with `keledger replay --reprice`.
     """
-    if name is not None and _NAME.fullmatch(name) is None:
-        raise click.BadParameter(f"{name!r} must match {_NAME.pattern}", param_hint="--name")
+    _check_given(file, name, providers)
     content, where = _read(file)
     since_us = parse_instant(since, report_zone(settings.home), "--from") if since is not None else None
     current = current_prices(settings.home)
@@ -131,6 +131,20 @@ def import_prices(
             on_progress=progress,
         )
     _adopt(settings, current, layer, "prices_import", verbose, reason=reason, yes=yes, dry_run=dry_run)
+
+
+def _check_given(file: str, name: str | None, providers: Iterable[str]) -> None:
+    """Raise click.BadParameter for what is empty, and a name that no layer can have."""
+    if not file:
+        raise click.BadParameter("the file's name is empty: give a path, or - for stdin", param_hint="FILE|-")
+    if not all(provider.strip() for provider in providers):
+        raise click.BadParameter("the provider's name is empty", param_hint="--provider")
+    if name is not None and _NAME.fullmatch(name) is None:
+        told = repr(name) if len(name) <= _NAME_SHOWN_MAX else repr(cut(name, _NAME_SHOWN_MAX))
+        raise click.BadParameter(
+            f"{told} is no name of a layer: that is 1 to 63 letters, digits and . _ -, with spaces between them",
+            param_hint="--name",
+        )
 
 
 def _read(file: str) -> tuple[bytes, str]:
@@ -164,6 +178,7 @@ def _adopt(
         "rounded": notes.rounded,
         "skipped": notes.skipped,
         "without_bucket": notes.without_bucket,
+        "contested": notes.contested,
     }
     with Ledger.open(settings.home_folder) as ledger:
         adopt_shown(
@@ -176,7 +191,7 @@ def _adopt(
             yes=yes,
             dry_run=dry_run,
             shown=shown,
-            lines=[*_told(layer), *(_listed(layer) if verbose else ())],
+            lines=[*_told(layer, verbose), *(_listed(layer) if verbose else ())],
         )
 
 
@@ -189,7 +204,7 @@ def _counted(cells: Iterable[Cell]) -> dict[str, int]:
     }
 
 
-def _told(layer: NewLayer) -> Iterable[str]:
+def _told(layer: NewLayer, verbose: bool) -> Iterable[str]:
     taken, carried, notes = _counted(layer.taken), _counted(layer.carried), layer.notes
     yield (
         f"{layer.header.name}, known on {layer.header.date}: {count(taken['prices'])} prices of "
@@ -208,7 +223,10 @@ def _told(layer: NewLayer) -> Iterable[str]:
         if entries
     ]
     if left:
-        yield f"{', '.join(left)} (--verbose names them)."
+        yield f"{', '.join(left)}{'' if verbose else ' (--verbose names them)'}."
+    if notes.contested:
+        yield "At two prices there for the same time, so that neither was taken:"
+        yield from (f"  {entry}" for entry in notes.contested)
 
 
 def _listed(layer: NewLayer) -> Iterable[str]:

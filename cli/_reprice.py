@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from keledger.projections import (
     reprice_data,
 )
 
+from ._asking import ask
 from ._days import parse_day, parse_since, today_in
 from ._options import Settings
 from ._output import warn_findings, write_json, write_table
@@ -78,7 +78,8 @@ def reprice(settings: Settings, asked: Asked) -> None:
     if preview.total.changed_calls and through is not None:
         _ask(settings, preview, asked.yes)
         with Ledger.open(settings.home_folder) as ledger:
-            document["id"] = ledger.apply_reprice(reprice_data(preview, through), asked.reason or _reason(preview))
+            reason = asked.reason or _reason(preview)
+            document["id"] = ledger.apply_reprice(reprice_data(preview, through), reason, since=through)
         document["applied"] = True
     if settings.as_json:
         write_json(document)
@@ -129,7 +130,8 @@ def _show(preview: RepricePreview, zone: str) -> None:
     heading = f"Cost before and after in USD, prices: book {preview.book[:12]}, months of {zone}"
     sections = (("Month", preview.months), ("Model", preview.models), ("Project", preview.projects))
     for number, (title, changes) in enumerate(sections):
-        write_table(change_table(title, changes, preview.total), heading if number == 0 else None, left_out(changes))
+        table, note = change_table(title, changes, preview.total), change_note(changes, preview.total)
+        write_table(table, heading if number == 0 else None, note)
         click.echo()
     for sentence in _sentences(preview):
         click.echo(sentence)
@@ -149,22 +151,44 @@ def change_table(title: str, changes: Sequence[Change], total: Change) -> Table:
             Column("Difference", number=True, drop=1),
         ]
     )
+    marked = total.before_costed < total.calls or total.after_costed < total.calls
     for change in changes[:ROWS_SHOWN_MAX]:
-        table.add("/".join("(none)" if key is None else key for key in change.keys), *_figures(change))
-    table.add("Total", *_figures(total), kind="total")
+        name = "/".join("(none)" if key is None else key for key in change.keys)
+        table.add(name, *_figures(change, marked=marked))
+    table.add("Total", *_figures(total, marked=marked), kind="total")
     return table
 
 
-def _figures(change: Change) -> list[str]:
+def _figures(change: Change, *, marked: bool) -> list[str]:
+    """The cells of a row; a sum that lacks calls bears a mark where any in the table does."""
     shown = change.as_json()
     counts = [count(shown[name]) for name in ("calls", "changed_calls", "newly_priced", "newly_unpriced")]
-    return [*counts, *(money(shown[name]) for name in ("before_usd", "after_usd", "difference_usd"))]
+    difference = shown["difference_usd"]
+    return [
+        *counts,
+        _sum(shown["before_usd"], shown["uncosted_calls_before"], marked=marked),
+        _sum(shown["after_usd"], shown["uncosted_calls"], marked=marked),
+        "" if difference is None else money(difference),
+    ]
 
 
-def left_out(changes: Sequence[Change]) -> str | None:
-    """What to say below a table of changes that has not room for all."""
-    more = len(changes) - ROWS_SHOWN_MAX
-    return f"and {count(more)} more; --json has all" if more > 0 else None
+def _sum(usd: str | None, uncosted_calls: int, *, marked: bool) -> str:
+    mark = ("*" if uncosted_calls else " ") if marked else ""
+    return ("unpriced" if usd is None else money(usd)) + mark
+
+
+def change_note(changes: Sequence[Change], total: Change) -> str | None:
+    """What to say below a table of changes: what the mark means, and that there are more rows than it has."""
+    shown = total.as_json()
+    told = []
+    if shown["uncosted_calls_before"] or shown["uncosted_calls"]:
+        told.append(
+            f"* without a cost, and not in these sums: {_calls(shown['uncosted_calls_before'])} before, "
+            f"{count(shown['uncosted_calls'])} after"
+        )
+    if len(changes) > ROWS_SHOWN_MAX:
+        told.append(f"and {count(len(changes) - ROWS_SHOWN_MAX)} more rows; --json has all")
+    return "; ".join(told) or None
 
 
 def _sentences(preview: RepricePreview) -> list[str]:
@@ -195,16 +219,7 @@ def _ask(settings: Settings, preview: RepricePreview, yes: int) -> None:
     questions = [f"Let {_calls(changed)} cost this from now on?"]
     if preview.changes_most:
         questions.append(f"These are more than half of all {count(preview.counted_calls)} calls: is that right?")
-    if yes >= len(questions):
-        return
-    if settings.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        twice = " twice, for this changes more than half of all calls" if len(questions) > 1 else ""
-        raise KeledgerError(
-            "nothing was written, for nobody can be asked here: look at it with --dry-run, then give --yes" + twice
-        )
-    for question in questions[yes:]:
-        if not click.confirm(question):
-            raise KeledgerError("nothing was written")
+    ask(settings, questions, yes=yes, nothing="nothing was written", twice="this changes more than half of all calls")
 
 
 def _reason(preview: RepricePreview) -> str:
@@ -221,12 +236,14 @@ def _ending(document: dict[str, Any], preview: RepricePreview) -> str:
 
 def undo(settings: Settings, given: str, reason: str | None) -> None:
     """Take a reprice back."""
-    with Progress("catching up") as progress, open_projection(settings.home, on_progress=progress) as projection:
+    home = settings.home_to_read()
+    since = anchor(home) if home.path.exists() else None
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         found = find_reprice(projection, given)
     if found.reverted_at is not None:
         raise KeledgerError(f"reprice {found.id} was taken back already, at {found.reverted_at}: nothing was written")
     with Ledger.open(settings.home_folder) as ledger:
-        event_id = ledger.revert_reprice(found.id, reason or "taken back")
+        event_id = ledger.revert_reprice(found.id, reason or "taken back", since=since)
     if settings.as_json:
         write_json({"schema_version": 1, "report": "reprice_undo", "id": event_id, "reprice_id": found.id})
     else:

@@ -25,12 +25,14 @@ from ._json import SCALARS, is_plain
 from ._library import LibraryCall
 from ._line import NewEvent
 from ._spool import Spool
+from ._unchanged import check_unchanged
 from ._validate import check_data, check_live_data, prepare_check
 from ._writer import Appender
 from .prices import Book, BookManifest, PriceStore
 from .usage import CONTEXT_FIELDS, pricing_context, token_totals
 
 if TYPE_CHECKING:
+    from ._anchor import Anchor
     from ._merge import Merged
 
 _ID = re.compile(ID_PATTERN)
@@ -236,27 +238,30 @@ class Ledger:
         self._look_again()
         return event_id
 
-    def apply_reprice(self, reprice: Mapping[str, Any], reason: str) -> str:
+    def apply_reprice(self, reprice: Mapping[str, Any], reason: str, *, since: Anchor | None = None) -> str:
         """Let calls cost what a book says, for a stated reason; returns the event's id.  The calls stay journaled.
 
         *reprice* are the fields of ``reprice.applied`` but who and why; :mod:`keledger.projections` computes them.
+        *since* is an anchor that was taken before that was done: raises KeledgerError, and nothing is written, where
+        anybody has journaled a reprice behind it.
         """
-        return self._administer("reprice.applied", dict(reprice), reason)
+        return self._administer("reprice.applied", dict(reprice), reason, since=since)
 
-    def revert_reprice(self, reprice_id: str, reason: str) -> str:
-        """Take a reprice back, for a stated reason; returns the event's id."""
-        return self._administer("reprice.reverted", {"reprice_id": reprice_id}, reason)
+    def revert_reprice(self, reprice_id: str, reason: str, *, since: Anchor | None = None) -> str:
+        """Take a reprice back, for a stated reason; returns the event's id.  *since* as for :meth:`apply_reprice`."""
+        return self._administer("reprice.reverted", {"reprice_id": reprice_id}, reason, since=since)
 
-    def close_period(self, closing: Mapping[str, Any], reason: str) -> str:
+    def close_period(self, closing: Mapping[str, Any], reason: str, *, since: Anchor | None = None) -> str:
         """Close a month, for a stated reason; returns the event's id.
 
         *closing* are the fields of ``period.closed`` but who and why; :mod:`keledger.projections` computes them.
+        *since* as for :meth:`apply_reprice`, for closings.
         """
-        return self._administer("period.closed", dict(closing), reason)
+        return self._administer("period.closed", dict(closing), reason, since=since)
 
-    def reopen_period(self, close_id: str, reason: str) -> str:
-        """Take a closing back, for a stated reason; returns the event's id."""
-        return self._administer("period.reopened", {"close_id": close_id}, reason)
+    def reopen_period(self, close_id: str, reason: str, *, since: Anchor | None = None) -> str:
+        """Take a closing back, for a stated reason; returns the event's id.  *since* as for :meth:`close_period`."""
+        return self._administer("period.reopened", {"close_id": close_id}, reason, since=since)
 
     def record_invoice(self, invoice: Mapping[str, Any], reason: str) -> str:
         """Journal what a provider invoiced; returns the event's id: the same file for the same month has one id.
@@ -274,8 +279,19 @@ class Ledger:
         """
         return self._administer("charge.adjusted", dict(adjustment), reason, key=adjustment.get("reverses"))
 
-    def _administer(self, event_type: str, fields: dict[str, Any], reason: str, *, key: str | None = None) -> str:
-        """Append an event.  One with a *key* is known by it: how it was called and why makes it no other event."""
+    def _administer(
+        self,
+        event_type: str,
+        fields: dict[str, Any],
+        reason: str,
+        *,
+        key: str | None = None,
+        since: Anchor | None = None,
+    ) -> str:
+        """Append an event.  One with a *key* is known by it: how it was called and why makes it no other event.
+
+        With *since* only where no event of its family stands behind that anchor.
+        """
         reason = check_reason(reason)
         given = {**fields, "reason": reason}
         if key is not None:
@@ -289,7 +305,13 @@ class Ledger:
         check_data(event_type, data)
         event_id = id_of_key(f"keledger:{event_type}", key) if key is not None else new_id()
         event = NewEvent.of(event_type, event_id, data)
-        self._append([event])
+        if since is None:
+            self._append([event])
+            return event.id
+        with self._appender.locked(beside_syncs=True):
+            self._appender.writer()
+            check_unchanged(self.home, since, event_type.partition(".")[0])
+            self._appender.append_locked([event])
         return event.id
 
     def _watched_event(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> NewEvent:

@@ -39,15 +39,23 @@ class Change:
         return self.after_pico - self.before_pico
 
     def as_json(self) -> dict[str, Any]:
-        """The figures under their names, money as decimal strings in USD."""
+        """The figures under their names, money as decimal strings in USD.
+
+        ``before_usd`` and ``after_usd`` are null where there are calls and none of them has a cost, the difference
+        where that is so of both; ``uncosted_calls`` are those without a cost afterwards.
+        """
+        before = self.before_costed or not self.calls
+        after = self.after_costed or not self.calls
         return {
             "calls": self.calls,
             "changed_calls": self.changed_calls,
             "newly_priced": self.newly_priced,
             "newly_unpriced": self.newly_unpriced,
-            "before_usd": pico_to_usd(self.before_pico),
-            "after_usd": pico_to_usd(self.after_pico),
-            "difference_usd": pico_to_usd(self.difference_pico),
+            "before_usd": pico_to_usd(self.before_pico) if before else None,
+            "after_usd": pico_to_usd(self.after_pico) if after else None,
+            "difference_usd": pico_to_usd(self.difference_pico) if before or after else None,
+            "uncosted_calls_before": self.calls - self.before_costed,
+            "uncosted_calls": self.calls - self.after_costed,
         }
 
 

@@ -17,8 +17,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from keledger.journal import Home, NewEvent, format_time, verify
-from keledger.projections import Selector, _projection, digest, find_book, list_reprices, open_projection, rebuild
+from keledger.journal import Home, KeledgerError, NewEvent, anchor, format_time, verify
+from keledger.projections import (
+    Selector,
+    _projection,
+    digest,
+    find_book,
+    list_reprices,
+    open_projection,
+    rebuild,
+    reprice_data,
+)
 
 from .repricing import (
     BASES,
@@ -224,6 +233,26 @@ def test_the_time_that_is_meant_is_half_open(
     now, recorded = costs(home), costs(home, "recorded")
     assert [place for place, name in enumerate(ids) if now[name] != recorded[name]] == changed
     assert now == folded(home)
+
+
+def test_what_another_process_has_repriced_meanwhile(used: Home) -> None:
+    """Neither a second reprice nor a second undo is journaled on what was looked at before the first."""
+    book = book_named(used, "halved")
+    through = anchor(used)
+    data = reprice_data(preview(used, book), through)
+    record(used, {"usage": {"input_uncached": 3}})  # calls do no harm
+    with ledger_of(used) as ledger:
+        first = ledger.apply_reprice(data, "the first", since=through)
+        with pytest.raises(KeledgerError, match="journaled a reprice in .* meanwhile: nothing was written"):
+            ledger.apply_reprice(data, "the second", since=through)
+        before = anchor(used)
+        ledger.revert_reprice(first, "the first", since=before)
+        with pytest.raises(KeledgerError, match="meanwhile"):
+            ledger.revert_reprice(first, "the second", since=before)
+    with open_projection(used) as projection:
+        (listed,) = list_reprices(projection)
+        (undone,) = projection.query("SELECT COUNT(*) FROM other_line WHERE type = 'reprice.reverted'")
+    assert (listed.id, listed.reason, undone) == (first, "the first", (1,))
 
 
 def test_never_without_a_price_unless_allowed(used: Home) -> None:

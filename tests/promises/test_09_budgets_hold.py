@@ -17,7 +17,7 @@ from tests.journal.support import call, calls
 
 EVENTS = (
     "budget.set", "budget.removed", "budget.raised", "alert.raised", "alert.delivered", "call.reserved", "call.blocked",
-    "hold.released", "hold.lost", "hold.resolved", "period.closed", "period.reopened",
+    "hold.released", "hold.lost", "hold.resolved",
 )  # fmt: skip
 
 

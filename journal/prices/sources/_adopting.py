@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keledger.journal._errors import KeledgerError
+from keledger.journal._errors import KeledgerError, UsageError
 from keledger.journal.prices._book import Book
 from keledger.journal.prices._cells import Cell, LayerHeader, parse_layer, write_layer
-from keledger.journal.prices._shipped import shipped_name_rules
+from keledger.journal.prices._editing import USER_LAYER
+from keledger.journal.prices._shipped import shipped_manifest, shipped_name_rules
 from keledger.journal.prices._store import BookManifest, LayerReference, PriceStore
 
 from ._carried import carry_over
@@ -20,6 +21,7 @@ from ._inheriting import priced_apart
 from ._reading import Terms, module_name, read_price_list
 
 _NUMBERS = re.compile(r"\d+")
+_NOT_READ = re.compile(r"[^a-z0-9]+")
 
 
 class NewLayer(NamedTuple):
@@ -96,9 +98,10 @@ def imported_list(
 ) -> NewLayer:
     """A price list in a file as an imported layer for a home whose book is *manifest*.
 
-    Raises as :func:`read_price_list` does, and KeledgerError where the layer of this name was known on a later day,
-    unless *allow_older*.
+    Raises as :func:`read_price_list` does, UsageError for a name that is taken for a layer of another kind, and
+    KeledgerError where the layer of this name was known on a later day, unless *allow_older*.
     """
+    _check_name(terms.name, manifest)
     weaker = _weaker(manifest, store, terms.name or module_name(content, terms.source, where))
     read = read_price_list(
         content,
@@ -124,6 +127,19 @@ def imported_list(
 def _layer(read: Imported, carried: tuple[Cell, ...], names: bytes | None) -> NewLayer:
     content = write_layer(read.header, (*read.cells, *carried))
     return NewLayer(content, read.header, names, read.cells, carried, read.notes)
+
+
+def _check_name(name: str | None, manifest: BookManifest) -> None:
+    """Refuse a name that reads like that of the user's layer, or of a list: it says where a price is from."""
+    lists = (each.name for each in (*manifest.layers, *shipped_manifest().layers) if each.kind == "list")
+    for reserved in dict.fromkeys((USER_LAYER, *(each.split(" ")[0] for each in lists))):
+        if _as_read(name or "").startswith(_as_read(reserved)):
+            raise UsageError(f"{name!r} reads like {reserved}, which is no import: give this one another --name")
+
+
+def _as_read(name: str) -> str:
+    """A name's letters and digits: it must not take a second look to tell two apart."""
+    return _NOT_READ.sub("", name.lower())
 
 
 def _list_before(manifest: BookManifest) -> LayerReference | None:

@@ -38,7 +38,7 @@ def carry_over(new: Iterable[Cell], old: Sequence[Cell], old_name: str) -> Carri
         beginnings[_terms(cell), cell.valid_from_us] = place
     carried = []
     for cell in old:
-        for start, end in _left(cell, covered[cell.provider, cell.model, cell.context]):
+        for start, end in spans_left(cell, covered[cell.provider, cell.model, cell.context]):
             following = beginnings.get((_terms(cell), end))
             if following is not None:
                 cells[following] = cells[following]._replace(valid_from_us=start)
@@ -56,7 +56,7 @@ def _terms(cell: Cell) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _left(cell: Cell, covered: _Spans) -> _Spans:
+def spans_left(cell: Cell, covered: _Spans) -> _Spans:
     """The spans of a cell that are not covered."""
     left = [(cell.valid_from_us, cell.valid_to_us)]
     for begin, end in covered:

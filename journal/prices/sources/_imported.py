@@ -39,6 +39,8 @@ class Notes:
     """Models and prices that were not taken, and why."""
     without_bucket: list[str] = field(default_factory=list)
     """Prices for something that no bucket counts."""
+    contested: list[str] = field(default_factory=list)
+    """Models of which the source has two prices for one time under several names, so that none was taken."""
 
 
 class Imported(NamedTuple):

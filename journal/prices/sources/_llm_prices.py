@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from keledger.journal.prices._cells import ALWAYS_US, Cell
 from keledger.journal.prices._names import Names
 
 from ._conditions import Boundaries, Point, Prices, Subject, cells_of
-from ._imported import Notes, Reading, readable, usd_per_million
+from ._contested import Contradicting, told_span
+from ._imported import Reading, plain, readable, usd_per_million
 
 NAME = "llm-prices"
 SOURCE = "llm-prices.com (github.com/simonw/llm-prices), as saved by the user"
@@ -58,10 +60,14 @@ def known_on(raw: Mapping[str, Any]) -> str | None:
 
 
 def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
-    """The cells of all models: by their own days, or where they have none, from the reading's day on."""
+    """The cells of all models: by their own days, or where they have none, from the reading's day on.
+
+    Raises Contradicting where two rows of a model overlap, at other prices.
+    """
     notes = reading.notes
     ids = {(str(entry.get("vendor")), str(entry.get("id"))) for entry in _entries(raw)}
     rows: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    first_names: dict[tuple[str, str], tuple[str, str]] = {}
     for entry in _entries(raw):
         vendor, name = entry.get("vendor"), entry.get("id")
         if not isinstance(vendor, str) or not isinstance(name, str) or not name:
@@ -72,15 +78,17 @@ def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
         model, over = (tier[1], int(tier[2]) * 1000) if tier is not None and is_tier else (name, -1)
         row = _row(entry, over, f"{vendor} {name}", reading)
         if row is not None:
-            rows[vendor, model].append(row)
-    told = {_spelled(reading.names, vendor, name) for vendor, name in rows}
-    for (vendor, name), history in rows.items():
-        subject = _spelled(reading.names, vendor, name)
-        meant = _meant(reading.names, vendor, name)
+            spelled = _spelled(reading.names, vendor, model)
+            first_names.setdefault(spelled, (vendor, model))
+            rows[spelled].append(row)
+    told = set(rows)
+    for subject, history in rows.items():
+        _check_agreement("/".join(first_names[subject]), history)
+        meant = _meant(reading.names, *first_names[subject])
         if meant is not None and meant not in told:
             told.add(meant)
             subject = meant
-        yield from _cells(*subject, _disjoint(history, f"{vendor} {name}", notes), reading)
+        yield from _cells(*subject, history, reading)
 
 
 def _entries(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -143,18 +151,14 @@ def _day_us(text: Any) -> int | None:
     return (midnight - _EPOCH) // timedelta(microseconds=1)
 
 
-def _disjoint(history: list[_Row], where: str, notes: Notes) -> list[_Row]:
-    """Without rows that overlap an earlier one: of two prices for one time neither can be trusted more."""
-    kept: list[_Row] = []
-    for row in history:
-        overlapping = [
-            each for each in kept if each.over == row.over and each.from_us < row.to_us and row.from_us < each.to_us
-        ]
-        if not overlapping:
-            kept.append(row)
-        elif row not in overlapping:
-            notes.skipped.append(f"{where}: a second price for the same time")
-    return kept
+def _check_agreement(name: str, rows: Iterable[_Row]) -> None:
+    """Raise Contradicting where two rows of one tier overlap, and have other prices for something."""
+    for row, other in combinations(rows, 2):
+        if row.over == other.over and row.from_us < other.to_us and other.from_us < row.to_us:
+            for key in row.prices:
+                if key in other.prices and row.prices[key] != other.prices[key]:
+                    told = (f"{plain(each.prices[key])} ({told_span(*each[:3])})" for each in (row, other))
+                    raise Contradicting(f"for {key} of {name} {' and '.join(told)}")
 
 
 def _cells(provider: str, model: str, rows: list[_Row], reading: Reading) -> Iterator[Cell]:

@@ -11,10 +11,12 @@ lowers them off peak: on UTC weekdays, but not on the holidays of a calendar tha
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from keledger.journal._errors import InputRefused
@@ -22,6 +24,7 @@ from keledger.journal._time import parse_time
 from keledger.journal.prices._cells import ALWAYS_US, Cell, context_key
 
 from ._conditions import Boundaries, Point, Prices, Subject, Window, cells_of
+from ._contested import Contradicting, told_span, undisputed
 from ._imported import Reading, readable, times, usd_per_million
 from ._inheriting import TEXT, inherited
 
@@ -91,7 +94,10 @@ def known_on(raw: Mapping[str, Any]) -> str | None:
 
 
 def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
-    """The cells of all models and modes, by their own dates.  Raises InputRefused for another schema."""
+    """The cells of all models and modes, by their own dates.
+
+    Raises InputRefused for another schema, Contradicting where a row begins no later than the one before it.
+    """
     if raw.get("schema") != SCHEMA:
         raise InputRefused(f"a snapshot of model-prices of schema {raw.get('schema')!r}: only {SCHEMA} can be read")
     estimates = raw.get("estimates")
@@ -109,20 +115,23 @@ def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
 def _of_provider(
     provider: str, models: Mapping[str, Any], schedules: list[_Schedule], reading: Reading
 ) -> Iterator[Cell]:
-    told: set[str] = set()
-    for name, modes in models.items():
+    by_model: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in models:
         our_provider, spellings = reading.names.spellings(provider, name)
-        if spellings[-1] in told:
-            reading.notes.skipped.append(f"{our_provider} {name}: another model is {spellings[-1]} already")
-            continue
-        told.add(spellings[-1])
-        for mode, items in modes.items() if isinstance(modes, dict) else [("standard", modes)]:
-            subject = Subject(our_provider, spellings[-1], _context(our_provider, mode))
-            try:
-                yield from _cells(subject, name, items, schedules, reading)
-            except _WRONG as error:
-                why = str(error) if isinstance(error, _Unreadable) else "it cannot be read"
-                reading.notes.skipped.append(f"{our_provider} {name} {mode}: {why}")
+        by_model[our_provider, spellings[-1]].append(name)
+    for (our_provider, model), names in by_model.items():
+        series: dict[Subject, dict[str, list[Cell]]] = defaultdict(dict)
+        for name in names:
+            modes = models[name]
+            for mode, items in modes.items() if isinstance(modes, dict) else [("standard", modes)]:
+                subject = Subject(our_provider, model, _context(our_provider, mode))
+                try:
+                    series[subject][name] = _cells(subject, name, items, schedules, reading)
+                except _WRONG as error:
+                    why = str(error) if isinstance(error, _Unreadable) else "it cannot be read"
+                    reading.notes.skipped.append(f"{our_provider} {name} {mode}: {why}")
+        for by_name in series.values():
+            yield from undisputed(by_name, reading.notes)
 
 
 def _context(provider: str, mode: str) -> str:
@@ -139,8 +148,9 @@ def _context(provider: str, mode: str) -> str:
 def _cells(
     subject: Subject, name: str, items: list[dict[str, Any]], schedules: list[_Schedule], reading: Reading
 ) -> list[Cell]:
-    begins = [-ALWAYS_US, *(parse_time(item["start"]) for item in items[1:])]  # the first holds for all time before
-    intervals = [_Interval(begin, item["rates"]) for begin, item in zip(begins, items, strict=True)]
+    intervals = [_Interval(_begin(item), item["rates"]) for item in items]
+    _check_order(f"{subject.provider}/{name} {subject.context}".rstrip(), intervals)
+    intervals[0] = intervals[0]._replace(from_us=-ALWAYS_US)  # the first holds for all time before
     starts = [interval.from_us for interval in intervals]
     where = f"{subject.provider} {subject.model}"
     where += f" {subject.context}" if subject.context else ""
@@ -184,6 +194,28 @@ def _cells(
     if all(not any(_figures(interval.rates, -1).values()) for interval in intervals if interval.rates is not None):
         raise _Unreadable("every price is 0, which may be free or not known")
     return list(cells_of(subject, prices_at, boundaries))
+
+
+def _begin(item: Mapping[str, Any]) -> int:
+    return -ALWAYS_US if item["start"] is None else parse_time(item["start"])
+
+
+def _check_order(name: str, intervals: list[_Interval]) -> None:
+    """Raise Contradicting where a row does not begin after the one before it.
+
+    Each is valid until the next, so both would hold at once.  The same row twice says nothing else.
+    """
+    for row, other in pairwise(intervals):
+        if other.from_us > row.from_us or (other.from_us == row.from_us and _terms(other) == _terms(row)):
+            continue
+        told, other_told = (told_span(each.from_us, ALWAYS_US) for each in (row, other))
+        raise Contradicting(f"those of {name} {told} and, after them in the file, {other_told}")
+
+
+def _terms(interval: _Interval) -> list[Any] | None:
+    """What an interval says of prices."""
+    rates = interval.rates
+    return None if rates is None else [rates.get(key) for key in (*_BUCKETS, "cache_write_1h_multiple", "tiers")]
 
 
 def _figures(rates: Mapping[str, Any], over: int) -> dict[str, Decimal]:

@@ -8,14 +8,16 @@ routed to, so such a model has none.  Nothing in it is dated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from keledger.journal.prices._cells import Cell
 
 from ._conditions import Boundaries, Point, Prices, Subject, Window, cells_of
-from ._imported import PER_TOKEN, Reading, note, readable, times, usd_per_million
+from ._contested import Contradicting
+from ._imported import PER_TOKEN, Notes, Reading, note, readable, times, usd_per_million
 from ._inheriting import ALL, inherited
 
 NAME = "openrouter"
@@ -72,27 +74,46 @@ def known_on(_raw: Mapping[str, Any]) -> str | None:
 
 
 def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
-    """The cells of all models, from the reading's day on."""
+    """The cells of all models, from the reading's day on.
+
+    The name by which a model may answer is told where just one has it, or all that do have the same prices.  Raises
+    Contradicting where an id stands twice, at other prices.
+    """
     notes = reading.notes
     models = [model for model in raw["data"] if isinstance(model, dict) and isinstance(model.get("id"), str)]
     for _ in range(len(raw["data"]) - len(models)):
         notes.skipped.append("openrouter: an entry without an id")
-    ids = {_name(model["id"]) for model in models}
-    taken: set[str] = set()
+    pricing: dict[str, Any] = {}
     for model in models:
         name = _name(model["id"])
-        slug = model.get("canonical_slug")
-        also = {_name(slug)} - ids if isinstance(slug, str) else set()  # the name by which it may answer
-        if name in taken:
-            notes.skipped.append(f"openrouter {name}: a second entry of this id")
-            continue
+        if name in pricing and model.get("pricing") != pricing[name]:
+            raise Contradicting(f"those of the two entries of openrouter {name}")
+        pricing[name] = model.get("pricing")
+    slugs = _slugs(models, pricing.keys(), notes)
+    for name, raw_pricing in pricing.items():
         try:
-            rules = _rules(model.get("pricing"))
-            for each in (name, *(also - taken)):
-                taken.add(each)
+            rules = _rules(raw_pricing)
+            for each in (name, *slugs.get(name, ())):
                 yield from _cells(each, rules, reading)
         except _Unreadable as error:
             notes.skipped.append(f"openrouter {name}: {error}")
+
+
+def _slugs(models: Iterable[Mapping[str, Any]], ids: Collection[str], notes: Notes) -> dict[str, list[str]]:
+    """By a model's name the one by which it may answer, unless that is another's id, or models differ that have it."""
+    by_slug: dict[str, dict[str, Any]] = defaultdict(dict)
+    for model in models:
+        slug = model.get("canonical_slug")
+        if isinstance(slug, str) and _name(slug) not in ids:
+            by_slug[_name(slug)][_name(model["id"])] = model.get("pricing")
+    told: dict[str, list[str]] = defaultdict(list)
+    for slug, by_name in by_slug.items():
+        first, *others = by_name
+        if all(by_name[other] == by_name[first] for other in others):
+            told[first].append(slug)
+        else:
+            notes.skipped.append(f"openrouter {slug}: {' and '.join(by_name)} answer by this name, at other prices")
+    return told
 
 
 def _cells(name: str, rules: tuple[_Override, ...], reading: Reading) -> Iterator[Cell]:

@@ -13,6 +13,7 @@ from keledger.journal.prices._cells import NAME_BYTES_MAX, Cell, LayerHeader
 from keledger.journal.prices._names import Names
 
 from . import _litellm, _llm_prices, _model_prices, _openrouter
+from ._contested import Contradicting
 from ._imported import Imported, Notes, PricedApart, Reading, unique
 from ._inheriting import nothing_apart
 from ._json import load
@@ -71,8 +72,8 @@ def read_price_list(
     file in errors.  Nothing is inferred for buckets that are *priced_apart* (:func:`priced_apart`).  *on_progress* is
     told how many models were read and how many there may be.
 
-    Raises InputRefused where the file is none of the known forms or has no price that can be told, UsageError where
-    *terms* cannot be.
+    Raises InputRefused where the file is none of the known forms, has no price that can be told, or has two for the
+    same time; UsageError where *terms* cannot be.
     """
     raw = load(content, where)
     module = _module(raw, terms.source, where)
@@ -81,19 +82,17 @@ def read_price_list(
     table, notes = Names(names, "the table of names"), Notes()
     wanted = {table.spellings(provider, "")[0] for provider in terms.providers}
     taken = []
-    total = _size(raw)
-    models: set[tuple[str, str]] = set()
-    for cell in module.read(raw, Reading(table, notes, valid_from_us, priced_apart)):
-        if on_progress is not None and (cell.provider, cell.model) not in models:
-            models.add((cell.provider, cell.model))
-            on_progress(min(len(models), total), total)
-        if wanted and cell.provider not in wanted:
-            continue
-        if _is_tellable(cell):
-            taken.append(cell)
-        else:
-            notes.skipped.append(f"{cell.provider!a} {cell.model[:NAME_BYTES_MAX]!a}: its name cannot be told")
-    for entries in (notes.rounded, notes.skipped, notes.without_bucket):
+    try:
+        for cell in _counted(module.read(raw, Reading(table, notes, valid_from_us, priced_apart)), raw, on_progress):
+            if wanted and cell.provider not in wanted:
+                continue
+            if _is_tellable(cell):
+                taken.append(cell)
+            else:
+                notes.skipped.append(f"{cell.provider!a} {cell.model[:NAME_BYTES_MAX]!a}: its name cannot be told")
+    except Contradicting as error:
+        raise InputRefused(f"{where} has two prices for the same time, {error}: leave one of them out") from None
+    for entries in (notes.rounded, notes.skipped, notes.without_bucket, notes.contested):
         entries[:] = unique(entries)
         if wanted:
             entries[:] = [entry for entry in entries if entry.partition(" ")[0] in wanted]
@@ -138,6 +137,19 @@ def _is_day(text: str) -> bool:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+def _counted(
+    cells: Iterator[Cell], raw: Mapping[str, Any], on_progress: Callable[[int, int], None] | None
+) -> Iterator[Cell]:
+    """The cells, while whoever waits is told how many models there were."""
+    total = _size(raw)
+    models: set[tuple[str, str]] = set()
+    for cell in cells:
+        if on_progress is not None and (cell.provider, cell.model) not in models:
+            models.add((cell.provider, cell.model))
+            on_progress(min(len(models), total), total)
+        yield cell
 
 
 def _size(raw: Mapping[str, Any]) -> int:

@@ -226,6 +226,8 @@ def test_a_diff_tells_prices_and_what_calls_would_cost(used: Home) -> None:
             "before_usd": "0.00123",
             "after_usd": "0.00103",
             "difference_usd": "-0.0002",
+            "uncosted_calls_before": 0,
+            "uncosted_calls": 0,
         }
     ]
     reverse = told("diff", "shipped", "current")["effect"]

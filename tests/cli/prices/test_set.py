@@ -150,6 +150,7 @@ REFUSED: list[tuple[tuple[str, ...], int, str]] = [
     (("--input", "."), 2, "is no plain number"),
     (("--input", "٣"), 2, "is no plain number"),
     (("--input", ""), 2, "is no plain number"),
+    (("--input", " 1"), 2, "' 1' is no plain number"),
     ((), 2, "no price is given"),
     (("--price", "output"), 2, "'output' is not like web_searches=10000"),
     (("--price", "web_search=1"), 2, "'web_search' is no bucket of usage: there is web_searches"),

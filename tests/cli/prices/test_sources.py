@@ -77,7 +77,7 @@ def older(used: Home) -> Callable[[str], BookManifest]:
             else cell
             for cell in known
         ]
-        content = write_layer(header._replace(name=f"genai-prices {release}", date="2026-10-01"), [*changed, gone])
+        content = write_layer(header._replace(name=f"genai-prices {release}"), [*changed, gone])
         rule = {"provider": "acme", "model": "gone", "exact": ["gone", "gone-for-good"]}
         lines = [
             *store.read(manifest.names).splitlines(),
@@ -278,7 +278,15 @@ REFUSED: list[tuple[list[str], object, int, str]] = [
     (["--date", "2026-02-30"], OPENROUTER, 2, "is no day like 2026-11-21"),
     (["--date", "2999-01-01"], OPENROUTER, 2, "yet to come"),
     (["--from", "noon"], OPENROUTER, 2, "is no time"),
-    (["--name", "a/b"], OPENROUTER, 2, "--name"),
+    (["--name", "a/b"], OPENROUTER, 2, "'a/b' is no name of a layer"),
+    (["--name", "litellm "], OPENROUTER, 2, "'litellm ' is no name of a layer"),
+    (["--name", "genai-prices 0.2.3"], OPENROUTER, 2, "'genai-prices 0.2.3' reads like genai-prices"),
+    (["--name", "GenAI_prices 9"], OPENROUTER, 2, "'GenAI_prices 9' reads like genai-prices"),
+    (["--name", "corrections of ours"], OPENROUTER, 2, "'corrections of ours' reads like corrections"),
+    (["--name", "user prices"], OPENROUTER, 2, "'user prices' reads like user prices, which is no import"),
+    (["--name", "User.Prices 2"], OPENROUTER, 2, "'User.Prices 2' reads like user prices"),
+    (["--provider", "openrouter", "--provider", " "], OPENROUTER, 2, "the provider's name is empty"),
+    ([], {"data": [*OPENROUTER["data"], {"id": "acme/one"}]}, 1, "stdin has two prices for the same time, those of"),
     (["--provider", "acme"], OPENROUTER, 1, "stdin has no price of acme that can be taken in"),
     (["--reason", " "], OPENROUTER, 1, "a reason is missing"),
 ]
@@ -293,6 +301,55 @@ def test_what_cannot_be_taken_is_refused_in_one_sentence(
     assert done.status == status
     assert sentence in done.complaint
     assert truth(used) == before
+
+
+def test_a_long_name_is_not_repeated_whole(used: Home) -> None:
+    done = import_prices(OPENROUTER, "--name", "x" * 3000)
+    assert (done.status, "x" * 60 in done.complaint, len(done.complaint) < 300) == (2, True, True)
+
+
+def test_a_name_between_those_of_others_is_taken(used: Home) -> None:
+    for name in ("user", "genai", "my corrections", "openrouter 2026-11"):
+        assert import_prices(OPENROUTER, "--name", name).json["layer"]["name"] == name
+
+
+def test_rows_that_overlap_adopt_nothing(used: Home, tmp_path: Path) -> None:
+    before = truth(used)
+    path = tmp_path / "historical-v1.json"
+    row = {"id": "a", "vendor": "acme", "name": "A", "output": 2, "input_cached": None}
+    spans = ({"from_date": "2026-01-01", "to_date": None}, {"from_date": None, "to_date": "2026-02-01"})
+    path.write_text(json.dumps({"prices": [{**row, "input": n, **span} for n, span in enumerate(spans, start=1)]}))
+    done = keledger("prices", "import", str(path), "-yy", "--reason", "x")
+    assert (done.status, done.complaint) == (
+        1,
+        f"{path} has two prices for the same time, for input of acme/a 1 (from 2026-01-01) and 2 (until 2026-02-01): "
+        "leave one of them out",
+    )
+    assert truth(used) == before
+
+
+def test_models_that_a_file_has_twice_are_told_without_being_asked_for(used: Home) -> None:
+    path = str(EXCERPTS / "model_prices.json")
+    arguments = ("prices", "import", path, "-yy", "--reason", "x", "--dry-run")
+    entry = (
+        "thinkingmachines inkling: inkling and thinkingmachines/Inkling are one model here, at other prices (always)"
+    )
+    assert keledger(*arguments).json["contested"] == [entry]
+    assert f"so that neither was taken:\n  {entry}\n" in keledger_terminal(*arguments, columns=160).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("show", ""), "the model's name is empty"),
+        (("show", " "), "the model's name is empty"),
+        (("import", "", "--reason", "x"), "the file's name is empty"),
+    ],
+)
+def test_an_empty_argument_is_named(used: Home, arguments: tuple[str, ...], sentence: str) -> None:
+    done = keledger("prices", *arguments)
+    assert done.status == 2
+    assert sentence in done.complaint
 
 
 @pytest.mark.parametrize("name", ["missing.json", "."])
@@ -314,8 +371,10 @@ def test_a_torn_file_adopts_nothing(used: Home) -> None:
 def test_people_see_what_was_taken_and_with_verbose_what_was_not(used: Home, tmp_path: Path) -> None:
     path = tmp_path / "models.json"
     path.write_text(json.dumps(OPENROUTER))
-    done = keledger_terminal("prices", "import", str(path), "-yy", "--reason", "x", "--verbose", columns=160)
-    assert done.status == 0
+    arguments = ("prices", "import", str(path), "-yy", "--reason", "x")
+    assert "bucket has (--verbose names them).\n" in keledger_terminal(*arguments, "--dry-run", columns=160).out
+    done = keledger_terminal(*arguments, "--verbose", columns=160)
+    assert (done.status, "--verbose" in done.out) == (0, False)
     assert "of 2 models taken." in done.out
     assert "Prices that no bucket has:\n  openrouter acme/one image 0.01 USD an image" in done.out
     assert "New calls are priced by book" in done.out

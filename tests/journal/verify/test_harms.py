@@ -84,17 +84,33 @@ def test_workers_tell_the_same_in_the_same_order(home: Home, depth: str) -> None
 
 
 def _kinds_in_code() -> Iterator[str]:
-    """What the code calls its findings."""
+    """What the code calls its findings, by a text or by the name of a constant."""
     folders = (Path(package.__path__[0]) for package in (keledger.journal, keledger.projections))
-    for path in (path for folder in folders for path in folder.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    modules = [ast.parse(path.read_text(encoding="utf-8")) for folder in folders for path in folder.glob("*.py")]
+    everywhere = {name: value for module in modules for name, value in _constants(module).items()}
+    for module in modules:
+        named = everywhere | _constants(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and node.args:
                 called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 first = node.args[0]
                 if called in ("Finding", "line_finding", "_note", "_found") and isinstance(first, ast.Constant):
                     yield str(first.value)
+                if called == "Finding" and isinstance(first, ast.Name) and first.id.isupper():
+                    yield named[first.id]
                 if called == "_no_event" and isinstance(node.args[3], ast.Constant):
                     yield str(node.args[3].value)
+
+
+def _constants(module: ast.Module) -> dict[str, str]:
+    """The texts that a module gives names to."""
+    return {
+        target.id: node.value.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _kinds_in_docs() -> dict[str, str]:
@@ -109,6 +125,7 @@ def test_the_page_names_every_kind_and_no_other() -> None:
     assert tried - set(told) == set()
     of_reports = {"events_unread"}
     assert {kind for kind, severity in told.items() if severity == "note"} == NOTES | of_reports
+    of_reports |= {"reprice_unapplied", "reprice_differs", "period_differs", "period_unread"}
     against_anchors = {"line_missing", "anchor_differs", "home_rolled_back"}
     assert set(told) - tried == against_anchors | of_reports
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+
+from keledger.journal._errors import InputRefused
 
 from .conftest import book_of, ones, prices_of, read
 
@@ -94,7 +97,6 @@ def test_nothing_is_inferred_but_reasoning() -> None:
         (price("bad", input="two"), "a price is no number"),
         (price("bad", input=0, output=0, input_cached=None), "every price is 0"),
         ({**price("bad"), "id": None}, "without vendor and id"),
-        ({**price("acme-1"), "input": 9}, "a second price for the same time"),
     ],
 )
 def test_an_entry_that_cannot_be_told_is_skipped_and_the_rest_taken(entry: dict[str, Any], why: str) -> None:
@@ -104,6 +106,52 @@ def test_an_entry_that_cannot_be_told_is_skipped_and_the_rest_taken(entry: dict[
     assert prices_of(book_of(layer), "openai/acme-1", ones("input_uncached")) == {"input_uncached": "2"}
 
 
-def test_the_same_price_twice_is_one() -> None:
-    layer = read({"prices": [price("acme-1"), price("acme-1")]})
-    assert (len(layer.cells), layer.notes.skipped) == (1, [])
+@pytest.mark.parametrize("form", ["list", "vendor"])
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            (dated("acme-1", "2026-08-01", None, input=1), dated("acme-1", None, "2026-08-02")),
+            "for input of openai/acme-1 1 (from 2026-08-01) and 2 (until 2026-08-02)",
+        ),
+        ((price("acme-1"), price("ACME-1", input=9)), "for input of openai/acme-1 2 (from 2026-11-22) and 9 (from"),
+        (
+            (
+                dated("acme-1", None, None),
+                dated("acme-1-200k", None, "2026-08-01", output=7),
+                dated("acme-1-200k", None, None, output=0.5),
+            ),
+            "for output of openai/acme-1 7 (until 2026-08-01, above 200000 input tokens) and 0.5 (above 200000 input",
+        ),
+        (
+            (dated("acme-1", "2026-01-01", None), dated("acme-1", "2026-02-01", "2026-02-02", input_cached=0)),
+            "for input_cached of openai/acme-1 0.25 (from 2026-01-01) and 0 (from 2026-02-01, until 2026-02-02)",
+        ),
+    ],
+    ids=range(4),
+)
+def test_rows_that_contradict_each_other_refuse_the_file(
+    rows: tuple[dict[str, Any], ...], told: str, form: str
+) -> None:
+    sentence = re.escape(f"the file has two prices for the same time, {told}")
+    with pytest.raises(InputRefused, match=sentence) as caught:
+        read({"prices": list(rows)} if form == "list" else vendor_file(*rows))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (price("acme-1"), price("acme-1")),
+        (dated("acme-1", None, "2026-08-02"), dated("acme-1", "2026-08-01", None)),
+        (price("acme-1", input_cached=None), price("acme-1")),
+    ],
+    ids=range(3),
+)
+def test_rows_that_agree_are_one_price(rows: tuple[dict[str, Any], ...]) -> None:
+    layer = read({"prices": list(rows)})
+    assert layer.notes.skipped == []
+    assert prices_of(book_of(layer), "openai/acme-1", ones(TEXT)) == {
+        "input_uncached": "2", "cache_read": "0.25", "output_text": "8.5",
+    }  # fmt: skip
+    assert len(layer.cells) == 1

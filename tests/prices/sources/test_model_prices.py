@@ -99,12 +99,15 @@ def edges() -> list[datetime]:
     return sorted(found)
 
 
+INKLINGS = ("inkling", "thinkingmachines/Inkling")
+"""Two names of one model, at other prices."""
+
 SERIES = [
     (provider, model, mode)
     for provider, models in SNAPSHOT["prices"].items()
     for model, modes in models.items()
     for mode in modes
-    if (provider, model) not in {("google", "gemma-3-4b-it"), ("thinkingmachines", "thinkingmachines/Inkling")}
+    if (provider, model) not in {("google", "gemma-3-4b-it"), *(("thinkingmachines", name) for name in INKLINGS)}
 ]
 
 
@@ -192,8 +195,11 @@ def test_what_the_snapshot_cannot_tell_is_listed() -> None:
     assert layer.notes.skipped == [
         "meta muse-wonder-full-1.0: an estimate, no price",
         "google gemma-3-4b-it standard: every price is 0, which may be free or not known",
-        "thinkingmachines thinkingmachines/Inkling: another model is inkling already",
     ]
+    assert layer.notes.contested == [
+        "thinkingmachines inkling: inkling and thinkingmachines/Inkling are one model here, at other prices (always)"
+    ]
+    assert "inkling" not in {cell.model for cell in layer.cells}
     assert "x-ai grok-4.5 processing=batch output_text 4.800000000000001 -> 4.8" in layer.notes.rounded
 
 
@@ -231,6 +237,64 @@ def test_a_model_that_cannot_be_read_does_not_take_the_others_along(change: dict
     else:
         assert taken == {("good", "one")}
         assert len(layer.notes.skipped) == 1
+
+
+def rows(*told: tuple[str | None, int | None]) -> list[dict[str, Any]]:
+    """The beginnings of rows, and their prices for input; None: not sold."""
+    return [{"start": start, "rates": {"input": usd, "output": 2} if usd else None} for start, usd in told]
+
+
+FEBRUARY, MARCH, APRIL = (f"2026-0{month}-01T00:00:00Z" for month in (2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (rows((None, 1), (MARCH, 2), (MARCH, 3)), "from 2026-03-01 and, after them in the file, from 2026-03-01"),
+        (rows((None, 1), (MARCH, 2), (FEBRUARY, 2)), "from 2026-03-01 and, after them in the file, from 2026-02-01"),
+        (rows((MARCH, 1), (FEBRUARY, 2)), "from 2026-03-01 and, after them in the file, from 2026-02-01"),
+        (rows((None, 1), (None, 2)), "always and, after them in the file, always"),
+        (rows((None, 1), (MARCH, 2), (MARCH, None)), "from 2026-03-01 and, after them in the file, from 2026-03-01"),
+    ],
+    ids=range(5),
+)
+def test_rows_that_hold_at_once_refuse_the_file(items: list[dict[str, Any]], told: str) -> None:
+    raw = snapshot({})
+    raw["prices"]["acme"]["bad"]["batch"] = items
+    with pytest.raises(InputRefused) as caught:
+        read(raw)
+    assert str(caught.value) == (
+        f"the file has two prices for the same time, those of acme/bad processing=batch {told}: leave one of them out"
+    )
+
+
+def test_a_row_twice_is_one() -> None:
+    raw = snapshot({})
+    raw["prices"]["acme"]["bad"]["standard"] = rows((None, 1), (MARCH, 2), (MARCH, 2))
+    assert {cell.usd_per_million["input_uncached"] for cell in read(raw).cells if cell.model == "bad"} == {"1", "2"}
+
+
+def test_of_two_names_of_one_model_neither_is_taken_while_they_differ() -> None:
+    raw = snapshot({})
+    raw["prices"]["acme"] = {
+        "new": {"standard": rows((None, 1), (FEBRUARY, 2), (MARCH, 3), (APRIL, None)), "batch": rows((None, 5))},
+        "acme/New": {"standard": rows((None, 1), (FEBRUARY, 4), (MARCH, 3), ("2026-05-01T00:00:00Z", 6))},
+    }
+    layer = read(raw)
+    book = book_of(layer)
+    for at, usd in (
+        ("2026-01-31T23:59:59.999999Z", "1"),
+        ("2026-02-01T00:00:00Z", None),
+        ("2026-02-28T23:59:59.999999Z", None),
+        ("2026-03-01T00:00:00Z", "3"),
+        ("2026-04-15T00:00:00Z", "3"),
+        ("2026-05-01T00:00:00Z", "6"),
+    ):
+        assert prices_of(book, "acme/new", ones("input_uncached"), at) == {"input_uncached": usd}, at
+    assert prices_of(book, "acme/new", ones("input_uncached"), context="processing=batch") == {"input_uncached": "5"}
+    assert layer.notes.contested == [
+        "acme new: new and acme/New are one model here, at other prices (from 2026-02-01, until 2026-03-01)"
+    ]
 
 
 def test_another_schema_is_refused() -> None:

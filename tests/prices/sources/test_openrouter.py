@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keledger.journal._errors import InputRefused
 from keledger.journal.prices import TIER_BUCKETS
 
 from .conftest import FIRST_US, book_of, ones, prices_of, read
@@ -178,6 +179,35 @@ def test_a_free_model_costs_0_because_who_sells_it_says_so() -> None:
 GOOD = {"id": "good/one", "pricing": {"prompt": "0.000001", "completion": "0.000002"}}
 
 
+def test_an_id_twice_at_other_prices_refuses_the_file() -> None:
+    assert read(answer(GOOD, GOOD)).cells == read(answer(GOOD)).cells
+    other = {"id": "Good/One", "pricing": {"prompt": "7", "completion": "7"}}
+    with pytest.raises(
+        InputRefused, match="two prices for the same time, those of the two entries of openrouter good/one"
+    ):
+        read(answer(GOOD, other))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_by_which_models_of_other_prices_answer_has_none_of_them(order: int) -> None:
+    """The call is priced by the model that was asked for then."""
+    models = [
+        {**GOOD, "canonical_slug": "good/one-2026"},
+        {"id": "good/one:free", "canonical_slug": "good/one-2026", "pricing": {"prompt": "0", "completion": "0"}},
+        {**GOOD, "id": "good/two", "canonical_slug": "good/same"},
+        {**GOOD, "id": "good/three", "canonical_slug": "good/same"},
+    ][::order]
+    layer = read(answer(*models))
+    book = book_of(layer)
+    told = {name: prices_of(book, f"openrouter/good/{name}", ones("input_uncached"))["input_uncached"] for name in (
+        "one", "one:free", "one-2026", "two", "three", "same",
+    )}  # fmt: skip
+    assert told == {"one": "1", "one:free": "0", "one-2026": None, "two": "1", "three": "1", "same": "1"}
+    (note,) = layer.notes.skipped
+    assert note.startswith("openrouter good/one-2026: ")
+    assert "good/one and good/one:free" in note or "good/one:free and good/one" in note
+
+
 @pytest.mark.parametrize(
     ("model", "note"),
     [
@@ -198,7 +228,6 @@ GOOD = {"id": "good/one", "pricing": {"prompt": "0.000001", "completion": "0.000
         ),
         ({"id": "a/b"}, "it has no pricing"),
         ({"name": "nameless"}, "an entry without an id"),
-        ({**GOOD, "pricing": {"prompt": "7", "completion": "7"}}, "a second entry of this id"),
     ],
 )
 def test_what_cannot_be_told_is_skipped_by_name_and_the_rest_taken(model: dict[str, Any], note: str) -> None:

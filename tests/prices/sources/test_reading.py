@@ -71,6 +71,31 @@ def test_what_is_no_price_list_is_refused_in_one_sentence(content: bytes, senten
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("twice", "told"),
+    [
+        ('"input": 1, "input": 2', 'the key "input" twice in one object, as 1 and as 2'),
+        ('"input": 1e-6, "input": 0.1', 'the key "input" twice in one object, as 0.000001 and as 0.1'),
+        ('"input": 1, "output": 2, "input": null', 'the key "input" twice in one object, as 1 and as null'),
+        ('"x": {"a": [1]}, "x": {"a": [2]}', 'the key "x" twice in one object, as {"a": [1]} and as {"a": [2]}'),
+        (f'"{"k" * 3000}": 1, "{"k" * 3000}": 2', f'the key "{"k" * 59}... twice in one object, as 1 and as 2'),
+    ],
+    ids=range(5),
+)
+def test_a_key_that_says_two_things_refuses_the_file(twice: str, told: str) -> None:
+    content = b'{"prices":[{"vendor":"acme","id":"a","input":1,"output":2,"note":{%s}}]}' % twice.encode()
+    with pytest.raises(InputRefused) as caught:
+        read(content)
+    assert str(caught.value) == f"the file has {told}: leave one of them out of the file"
+
+
+def test_a_key_that_says_the_same_thing_twice_is_one() -> None:
+    content = (
+        b'{"prices":[{"vendor":"acme","id":"a","input":1,"output":2,"input":1.0,"note":{"a":[1]},"note":{"a":[1]}}]}'
+    )
+    assert [cell.usd_per_million["input_uncached"] for cell in read(content).cells] == ["1"]
+
+
 @pytest.mark.parametrize("junk", [None, 7, "x", [], {}, [7], {"x": 7}, [[]], True])
 @pytest.mark.parametrize(
     ("form", "path"),

@@ -1,0 +1,46 @@
+"""Whether a decision still stands on what was looked at: nobody has journaled one of its kind since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._errors import HomeError, KeledgerError
+from ._home import Home, remedy
+
+if TYPE_CHECKING:
+    from ._anchor import Anchor, AnchoredLine
+
+
+def check_unchanged(home: Home, since: Anchor, family: str) -> None:
+    """Raise KeledgerError where an event of *family* (``reprice``) stands behind an anchor.  Called under the lock.
+
+    What was sealed off counts, too: whoever looks again has it behind the next anchor.
+    """
+    mark = b'"type":"%b.' % family.encode()
+    lines = {line.writer: line for line in since.lines}
+    for writer in home.writers():
+        for path in home.segments(writer):
+            try:
+                found = mark in _behind(path, lines.get(writer))
+            except OSError as error:
+                raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
+            if found:
+                raise KeledgerError(
+                    f"another process has journaled a {family} in {home.path} meanwhile: nothing was written; look at "
+                    "it and try again"
+                )
+
+
+def _behind(path: Path, line: AnchoredLine | None) -> bytes:
+    """What a segment has behind an anchored line; all of it where the anchor does not know the writer."""
+    number = int(path.stem)
+    if line is None or line.segment is None or line.offset_bytes is None or number > line.segment:
+        start = 0
+    elif number == line.segment:
+        start = line.offset_bytes
+    else:
+        return b""
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read()
