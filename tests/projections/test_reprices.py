@@ -243,7 +243,7 @@ def test_what_another_process_has_repriced_meanwhile(used: Home) -> None:
     record(used, {"usage": {"input_uncached": 3}})  # calls do no harm
     with ledger_of(used) as ledger:
         first = ledger.apply_reprice(data, "the first", since=through)
-        with pytest.raises(KeledgerError, match="journaled a reprice in .* meanwhile: nothing was written"):
+        with pytest.raises(KeledgerError, match=r"journaled a reprice in .* meanwhile: nothing was written"):
             ledger.apply_reprice(data, "the second", since=through)
         before = anchor(used)
         ledger.revert_reprice(first, "the first", since=before)
