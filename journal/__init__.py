@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._segment import Finding
     from ._tail import Totals, tail_totals
     from ._time import format_time, now_us, parse_time
+    from ._unchanged import journaled_since
     from ._verify import Verified, verify
     from ._verify_segment import Depth
     from ._zone import check_zone, report_zone
@@ -90,6 +91,7 @@ __all__ = [
     "diagnose",
     "filesystem_kind",
     "format_time",
+    "journaled_since",
     "json_schema",
     "lock_is_free",
     "now_us",
@@ -130,6 +132,7 @@ _MODULES = {
     "_segment": ("Finding",),
     "_tail": ("Totals", "tail_totals"),
     "_time": ("format_time", "now_us", "parse_time"),
+    "_unchanged": ("journaled_since",),
     "_verify": ("Verified", "verify"),
     "_verify_segment": ("Depth",),
     "_zone": ("check_zone", "report_zone"),

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from ._closing import find_closing as find_closing
     from ._closing import is_as_closed as is_as_closed
     from ._closing import list_periods as list_periods
+    from ._closing import open_months_before as open_months_before
     from ._closing import report_closed as report_closed
     from ._closings import Closing as Closing
     from ._closings import Periods as Periods
     from ._closings import closing_as_json as closing_as_json
     from ._closings import month_start as month_start
+    from ._closings import shown_totals as shown_totals
     from ._confined import SqlResult as SqlResult
     from ._confined import run_sql as run_sql
     from ._corrections import period_difference as period_difference

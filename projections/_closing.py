@@ -21,6 +21,7 @@ from keledger.journal.prices import PriceStore
 
 from ._basis import CURRENT, adopted_books
 from ._build import Progress
+from ._calendar import Zone
 from ._closings import Closing, Periods, meeting, month_after, month_start, read_periods, span_of
 from ._corrections import period_difference
 from ._digest import digest_span
@@ -59,18 +60,14 @@ def find_closing(projection: Projection, given: str) -> Closing:
     raise NotFound(f"{given} is not closed: keledger close --list shows what is")
 
 
-def check_closable(periods: Periods, period: str, timezone: str, now_us: int) -> list[str]:
-    """Raise UsageError for a month that is none, KeledgerError for one that cannot be closed now.
-
-    Returns the months before it that have closed neighbours or not, from the first closed one on: told, not refused.
-    """
-    begun_us, ended_us = span = span_of(period, timezone)
+def check_closable(periods: Periods, period: str, timezone: str, now_us: int) -> None:
+    """Raise UsageError for a month that is none, KeledgerError for one that cannot be closed now."""
+    _, ended_us = span = span_of(period, timezone)
     if now_us < ended_us:
         raise KeledgerError(
             f"{period} is not over in {timezone}: it can be closed from {format_time(ended_us)} on; nothing was written"
         )
-    standing = periods.standing()
-    other = meeting(standing, span)
+    other = meeting(periods.standing(), span)
     if other is not None and (other.period, other.timezone) == (period, timezone):
         raise KeledgerError(
             f"{period} was closed already, at {format_time(other.closed_us)} ({other.id}); nothing was written"
@@ -80,13 +77,22 @@ def check_closable(periods: Periods, period: str, timezone: str, now_us: int) ->
             f"{period} of {timezone} has days of {other.period} of {other.timezone}, which is closed ({other.id}): "
             "close months of one zone; nothing was written"
         )
-    skipped = []
-    before = [closing for closing in standing if closing.started_to_us <= begun_us]
-    month = month_after(max(before, key=lambda closing: closing.started_to_us).period) if before else period
-    while month < period:
-        skipped.append(month)
-        month = month_after(month)
-    return skipped
+
+
+def open_months_before(projection: Projection, periods: Periods, period: str, timezone: str) -> list[str]:
+    """The months before one, by a zone, that have calls in no closed month: whoever closes is told, not refused."""
+    zone = Zone(timezone)
+    begun_us, _ = span_of(period, timezone)
+    closed = "".join(
+        f" AND NOT (c.started_us >= {closing.started_from_us} AND c.started_us < {closing.started_to_us})"
+        for closing in periods.standing()
+    )
+    slots = projection.query(
+        "SELECT DISTINCT c.started_us - (c.started_us + 62135596800000000) % $1 FROM call_fact AS c "
+        f"WHERE c.started_us < $2{closed}",
+        [zone.usual_slot_us, begun_us],
+    )
+    return sorted({zone.day(slot_us).isoformat()[:7] for (slot_us,) in slots})
 
 
 def report_closed(projection: Projection, closing: Closing) -> Report:

@@ -8,7 +8,7 @@ the journal that is known by its positions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -90,6 +90,25 @@ class Periods:
                 standing.append(closing)
         return standing
 
+    def displaced(self, before: Through) -> list[tuple[Closing, Closing]]:
+        """Closings that stood within *before* and stand no more though nobody reopened them, each with which one does.
+
+        That is what a merge does to a closing, where the other machine has closed the same days before.
+        """
+        standing = self.standing()
+        return [
+            (closing, other)
+            for closing in self.standing(before)
+            if closing not in standing
+            and self.reopening(closing.id) is None
+            and (other := meeting(standing, closing.span)) is not None
+        ]
+
+    def standing_without(self, closing: Closing) -> list[Closing]:
+        """The closings of its days that stand once a closing is taken back: it overlapped them, or they it."""
+        others = replace(self, closings=tuple(other for other in self.closings if other != closing))
+        return [other for other in others.standing() if _meet(other.span, closing.span)]
+
     def reopening(self, close_id: str) -> Reopening | None:
         """What took a closing back, if anything did."""
         return next((reopening for reopening in self.reopenings if reopening.close_id == close_id), None)
@@ -154,6 +173,19 @@ def _closing(event_id: str, writer: str, seq: int, time_us: int, data: dict[str,
     )
 
 
+def shown_totals(totals: Mapping[str, Any]) -> dict[str, Any]:
+    """A closing's sums as they are shown: a cost is None where there are calls and none of them has one.
+
+    The event has the sum of the costs that are known, 0 where none is, beside the count of the calls that lack one.
+    """
+    return {**_shown_sums(totals), "models": list(map(_shown_sums, totals.get("models", ())))}
+
+
+def _shown_sums(sums: Mapping[str, Any]) -> dict[str, Any]:
+    lacks_all = 0 < sums.get("calls", 0) == sums.get("uncosted_calls")
+    return {**sums, "cost_usd": None if lacks_all else sums.get("cost_usd")}
+
+
 def month_start(period: str) -> date:
     """The first day of a month like ``2026-10``.  Raises UsageError for anything else."""
     try:
@@ -181,16 +213,19 @@ def span_of(period: str, timezone: str) -> tuple[int, int]:
 def closing_as_json(closing: Closing, periods: Periods) -> dict[str, Any]:
     """A closing as it is listed: what it said, and whether it stands (``closed``, ``reopened`` or ``overlapped``)."""
     reopening = periods.reopening(closing.id)
-    state = "closed" if closing in periods.standing() else "reopened" if reopening else "overlapped"
+    standing = periods.standing()
+    state = "closed" if closing in standing else "reopened" if reopening else "overlapped"
+    other = meeting(standing, closing.span) if state == "overlapped" else None
     return {
         "id": closing.id,
         "period": closing.period,
         "timezone": closing.timezone,
         "state": state,
+        "overlapped_by": other.id if other is not None else None,
         "closed_at": format_time(closing.closed_us),
         "started_from": format_time(closing.started_from_us),
         "started_to": format_time(closing.started_to_us),
-        "totals": dict(closing.data["totals"]),
+        "totals": shown_totals(closing.data["totals"]),
         "digest": closing.data["digest"],
         "open": {"unpriced_estimate_usd": None, **closing.data["open"]},
         "actor": closing.data["actor"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -26,6 +26,10 @@ _CARRIED = {
 _GROUPS = 7
 _FIGURES = 10
 """How many columns of duckdb_preview.sql rows are grouped by, and how many figures of a Change follow."""
+
+
+_MONTHS_IN_A_ROW_MAX = 60
+"""With more, months without calls are left out: one call of the year 1 would bring thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +59,7 @@ def look(
 
     *accepted* is over the price ``p``: whether it is taken.  Months are those of *timezone*.
     """
-    days = connection.execute(
-        f"SELECT DISTINCT c.started_us - (c.started_us + 62135596800000000) % {DAY_US} FROM usage_line AS c "
-        f"WHERE {condition}",
-        list(parameters),
-    ).fetchall()
-    zones = [_Months(Zone(name), (day for (day,) in days)) for name in (timezone, "UTC")]
-    months, utc_months = zones
+    months, utc_months = (_Months(connection, Zone(name), condition, parameters) for name in (timezone, "UTC"))
     carrying = _CARRIED | {
         "month": months.expression,
         "utc_month": utc_months.expression,
@@ -89,14 +87,36 @@ class _Months:
     A chain of comparisons with as many months as there are takes a tenth of what a join with their bounds does.
     """
 
-    def __init__(self, zone: Zone, utc_days_us: Iterable[int]) -> None:
-        months: set[date] = set()
-        for day_us in utc_days_us:
-            months |= {zone.day(instant_us).replace(day=1) for instant_us in (day_us, day_us + DAY_US - 1)}
-        ordered = sorted(months)
+    def __init__(self, connection: Connection, zone: Zone, condition: str, parameters: Sequence[Any]) -> None:
+        ordered = _months_of(connection, zone, condition, parameters)
         self.labels = [month.isoformat()[:7] for month in ordered]
         arms = (f"WHEN c.started_us < {_end_us(zone, month)} THEN {place}" for place, month in enumerate(ordered[:-1]))
         self.expression = f"CASE {' '.join(arms)} ELSE {len(ordered) - 1} END" if len(ordered) > 1 else "0"
+
+
+def _months_of(connection: Connection, zone: Zone, condition: str, parameters: Sequence[Any]) -> list[date]:
+    """The first days of all months from the first call to the last; of those that have calls where that are many."""
+    bounds = f"SELECT MIN(c.started_us), MAX(c.started_us) FROM usage_line AS c WHERE {condition}"
+    ((first_us, last_us),) = connection.execute(bounds, list(parameters)).fetchall()
+    if first_us is None:
+        return []
+    first, last = zone.day(first_us), zone.day(last_us)
+    count = 12 * (last.year - first.year) + last.month - first.month + 1
+    if count <= _MONTHS_IN_A_ROW_MAX:
+        return [
+            date(first.year + (first.month - 1 + more) // 12, (first.month - 1 + more) % 12 + 1, 1)
+            for more in range(count)
+        ]
+    days = (
+        f"SELECT DISTINCT c.started_us - (c.started_us + 62135596800000000) % {DAY_US} FROM usage_line AS c "
+        f"WHERE {condition}"
+    )
+    found = {
+        zone.day(instant_us).replace(day=1)
+        for (day_us,) in connection.execute(days, list(parameters)).fetchall()
+        for instant_us in (day_us, day_us + DAY_US - 1)
+    }
+    return sorted(found)
 
 
 def _end_us(zone: Zone, month: date) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from keledger.journal.prices import BUCKETS, Book, Rate
+from keledger.journal.prices import BUCKETS, FREE_WITHOUT_PRICE, Book, Rate
 from keledger.journal.usage import NORMALIZER_VERSION, normalize
 
 from . import _engine as engine
@@ -104,10 +104,17 @@ class Pricer:
         statement = engine.sql("pricing").format(
             usage=usage,
             condition=condition,
+            **formulas(self._used(usage)),
             carrying="".join(f"{expression} AS {name}, " for name, expression in carrying.items()),
             carried="".join(f"p.{name} AS {name}, " for name in carrying),
         )
         return Prepared(statement, tuple((provider, model) for provider, model, _, _ in keys))
+
+    def _used(self, usage: str) -> list[str]:
+        """The buckets that any call uses: each of the others would take a twentieth of the time for nothing."""
+        greatest = ", ".join(f"MAX(c.{bucket})" for bucket in BUCKETS)
+        (row,) = self._connection.execute(f"SELECT {greatest} FROM {usage} AS c").fetchall()
+        return [bucket for bucket, most in zip(BUCKETS, row, strict=True) if most]
 
     def _rates(self, book: Book, keys: Iterable[tuple[str, str, str, str]]) -> Iterator[tuple[int | None, ...]]:
         for key, (provider, model, answered, context) in enumerate(keys):
@@ -115,6 +122,18 @@ class Pricer:
             for rate in book.rates(provider, priced, parse_context(context)):
                 *bounds, prices = rate
                 yield next(self._ids), key, *bounds, *(prices.get(bucket) for bucket in BUCKETS)
+
+
+def formulas(buckets: Sequence[str]) -> dict[str, str]:
+    """What of pricing.sql is over *buckets*: whether one of them lacks its price, and the sum of their costs."""
+    missing = [f"(c.{bucket} > 0 AND r.{bucket} IS NULL)" for bucket in buckets if bucket not in FREE_WITHOUT_PRICE]
+    products = [
+        f"CAST(c.{bucket} AS DECIMAL(19, 0)) * CAST(COALESCE(r.{bucket}, 0) AS DECIMAL(18, 0))" for bucket in buckets
+    ]
+    return {
+        "missing": " OR ".join(missing) or "1 = 0",
+        "products": " + ".join(products) or "CAST(0 AS DECIMAL(38, 0))",
+    }
 
 
 def fill(

@@ -53,6 +53,7 @@ class _Side:
     calls: int = 0
     tokens: int = 0
     uncosted_calls: int = 0
+    unpriced_calls: int = 0
     uncosted_tokens: int = 0
     computed_pico: int = 0
     reported_calls: int = 0
@@ -185,13 +186,14 @@ def _add_calls(
     rows = projection.query(
         "SELECT c.started_us - (c.started_us + 62135596800000000) % $1, c.model, c.response_model, COUNT(*), "
         "SUM(c.input_tokens + c.output_tokens), COUNT(CASE WHEN c.cost_pico IS NULL THEN 1 END), "
+        "COUNT(CASE WHEN c.cost_state = 'unpriced' THEN 1 END), "
         "COALESCE(SUM(CASE WHEN c.cost_pico IS NULL THEN c.input_tokens + c.output_tokens END), 0), "
         "COALESCE(SUM(c.cost_pico), 0), COUNT(c.reported_pico), COALESCE(SUM(c.reported_pico), 0) "
         "FROM call_fact AS c WHERE c.provider = $2 AND c.started_us >= $3 AND c.started_us < $4 GROUP BY ALL",
         [zone.usual_slot_us, provider, begun_us, ended_us],
     )
     for slot_us, asked, answered, *counts in rows:
-        model = next((name for name in (answered, asked) if name in named), answered or asked)
+        model = answered if answered in named else asked
         day = zone.day(max(slot_us, begun_us)).isoformat()
         _add(sides.setdefault(_key(day, model, by), _Side()), _Side(*map(int, counts)))
 
@@ -201,8 +203,8 @@ def _key(day: str, model: str | None, by: Sequence[str]) -> tuple[str | None, ..
 
 
 def _add(whole: _Side, part: _Side) -> None:
-    for name in ("calls", "tokens", "uncosted_calls", "uncosted_tokens", "computed_pico", "reported_calls",
-                 "reported_pico", "lines", "invoiced_pico"):  # fmt: skip
+    for name in ("calls", "tokens", "uncosted_calls", "unpriced_calls", "uncosted_tokens", "computed_pico",
+                 "reported_calls", "reported_pico", "lines", "invoiced_pico"):  # fmt: skip
         setattr(whole, name, getattr(whole, name) + getattr(part, name))
     both = whole.quantity is not None and part.quantity is not None
     whole.quantity = (whole.quantity or 0) + (part.quantity or 0) if both else None
@@ -212,6 +214,7 @@ def _shown(side: _Side, split: Split) -> dict[str, Any]:
     return {
         "calls": side.calls,
         "uncosted_calls": side.uncosted_calls,
+        "unpriced_calls": side.unpriced_calls,
         "computed_quantity": side.tokens,
         "invoiced_quantity": side.quantity if side.lines else None,
         "computed_usd": pico_to_usd(side.computed_pico) if side.calls > side.uncosted_calls or not side.calls else None,

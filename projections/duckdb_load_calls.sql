@@ -72,7 +72,16 @@ SELECT
         END AS DECIMAL(38, 0)
     ) AS reported_pico,
     data.cost.lines AS cost_lines,
-    data.usage AS usage,
+    -- Usage that is not known, and that of a refusal, is no structure of nothings: so it is found without its columns.
+    CASE
+        WHEN COALESCE(
+            data.usage.input_uncached, data.usage.cache_read, data.usage.cache_write_5m, data.usage.cache_write_1h,
+            data.usage.input_audio, data.usage.cache_read_audio, data.usage.input_image, data.usage.input_video,
+            data.usage.output_text, data.usage.output_reasoning, data.usage.output_audio, data.usage.output_image,
+            data.usage.output_video, data.usage.input_audio_ms, data.usage.input_pages, data.usage.input_chars,
+            data.usage.web_searches, data.usage.file_searches, data.usage.requests
+        ) IS NOT NULL THEN data.usage
+    END AS usage,
     CAST(data.pricing_context AS VARCHAR) AS pricing_context,
     data.normalizer AS normalizer,
     -- Only what another normaliser counted is ever counted again.

@@ -40,8 +40,4 @@ FROM (
     FROM {lines} AS c
     INNER JOIN renormalized AS r ON r.writer = c.writer AND r.seq = c.seq
 ) AS c
-WHERE COALESCE(c.usage.input_uncached, c.usage.cache_read, c.usage.cache_write_5m, c.usage.cache_write_1h,
-    c.usage.input_audio, c.usage.cache_read_audio, c.usage.input_image, c.usage.input_video, c.usage.output_text,
-    c.usage.output_reasoning, c.usage.output_audio, c.usage.output_image, c.usage.output_video,
-    c.usage.input_audio_ms, c.usage.input_pages, c.usage.input_chars, c.usage.web_searches, c.usage.file_searches,
-    c.usage.requests) IS NOT NULL
+WHERE c.usage IS NOT NULL

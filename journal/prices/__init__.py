@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._book import BUCKETS, PRICER_VERSION, TIER_BUCKETS, Book
+from ._book import BUCKETS, FREE_WITHOUT_PRICE, PRICER_VERSION, TIER_BUCKETS, Book
 from ._cells import (
     ALWAYS_US,
     DAY_MINUTES,
@@ -44,6 +44,7 @@ __all__ = [
     "BUCKETS",
     "DAY_MINUTES",
     "EVERY_DAY",
+    "FREE_WITHOUT_PRICE",
     "INPUT_MAX",
     "KINDS",
     "NAME_BYTES_MAX",

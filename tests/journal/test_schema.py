@@ -77,7 +77,7 @@ def test_the_format_page_names_every_field_and_type() -> None:
 
 def test_the_door_is_sorted_and_complete() -> None:
     names = keledger.journal.__all__
-    assert names == sorted(names)
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))
     for name in names:
         assert getattr(keledger.journal, name) is not None
     assert keledger.__all__ == sorted(keledger.__all__)

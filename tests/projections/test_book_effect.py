@@ -65,7 +65,7 @@ def test_a_change_that_was_adopted_before_is_not_told_again(home: Home) -> None:
         ledger.adopt_prices(adoption, "first", based_on=manifest.sha256)
     house = Cell("acme", "house", "", {"input_uncached": "3"})
     found = effect(home, current_book(home), book_with(home, mini("1"), house))
-    assert figures(found) == {"acme/house": (1, "0", "3")}
+    assert figures(found) == {"acme/house": (1, None, "3")}
     assert (found.total.newly_priced, found.total.newly_unpriced) == (1, 0)
     back = effect(home, book_with(home, mini("1"), house), current_book(home))
     assert (back.total.newly_priced, back.total.newly_unpriced) == (0, 1)
@@ -74,7 +74,7 @@ def test_a_change_that_was_adopted_before_is_not_told_again(home: Home) -> None:
 def test_a_price_that_is_not_known_any_more_leaves_no_cost(home: Home) -> None:
     record(home)
     found = effect(home, current_book(home), book_with(home, mini(None)))
-    assert figures(found) == {"openai/gpt-5-mini": (1, "0.25", "0")}
+    assert figures(found) == {"openai/gpt-5-mini": (1, "0.25", None)}
     assert found.total.newly_unpriced == 1
 
 

@@ -27,6 +27,7 @@ from keledger.projections import (
     open_projection,
     report_whatif,
 )
+from keledger.projections._pricing import formulas
 
 from .repricing import adopt
 from .support import append, call, uncosted, void
@@ -77,6 +78,7 @@ PLACEHOLDERS = {
     "condition": "1 = 1",
     "fact": "call_fact",
     "usage": "usage_line",
+    **formulas(tuple(BUCKETS)),
     "carrying": "c.id AS id, ",
     "carried": "p.id AS id, ",
 }
@@ -277,5 +279,5 @@ def test_token_columns_sum_the_buckets_of_their_side(side: str, column: str) -> 
 
 def test_all_buckets_are_read() -> None:
     assert list(loader_columns()["usage"]) == list(BUCKETS)
-    for name in ("pricing", "duckdb_usage", "duckdb_charges"):
-        assert set(re.findall(r"\b[ucr]\.(?:usage\.)?(\w+)", _engine.sql(name))) >= BUCKETS.keys(), name
+    for name in ("duckdb_usage", "duckdb_charges", "duckdb_load_calls"):
+        assert set(re.findall(r"\b(?:[ucr]|data)\.(?:usage\.)?(\w+)", _engine.sql(name))) >= BUCKETS.keys(), name

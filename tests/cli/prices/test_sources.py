@@ -320,10 +320,10 @@ def test_rows_that_overlap_adopt_nothing(used: Home, tmp_path: Path) -> None:
     spans = ({"from_date": "2026-01-01", "to_date": None}, {"from_date": None, "to_date": "2026-02-01"})
     path.write_text(json.dumps({"prices": [{**row, "input": n, **span} for n, span in enumerate(spans, start=1)]}))
     done = keledger("prices", "import", str(path), "-yy", "--reason", "x")
-    assert (done.status, done.complaint) == (
-        1,
+    assert done.status == 1
+    assert done.complaint == (
         f"{path} has two prices for the same time, for input of acme/a 1 (from 2026-01-01) and 2 (until 2026-02-01): "
-        "leave one of them out",
+        "leave one of them out"
     )
     assert truth(used) == before
 
