@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from typing import Any
 
 from keledger.journal.prices import Book
 
 from . import _engine as engine
+from ._build import Progress
 from ._calendar import DAY_US, Zone
 from ._changes import Change, Keys
 from ._engine import Connection
@@ -27,6 +29,9 @@ _GROUPS = 7
 _FIGURES = 10
 """How many columns of duckdb_preview.sql rows are grouped by, and how many figures of a Change follow."""
 
+
+PART_CALLS = 1_000_000
+"""How many calls are priced between two words of progress; each part costs some ten milliseconds of its own."""
 
 _MONTHS_IN_A_ROW_MAX = 60
 """With more, months without calls are left out: one call of the year 1 would bring thousands."""
@@ -54,31 +59,49 @@ def look(
     writers: Sequence[str],
     timezone: str,
     accepted: str,
+    tell: Progress | None = None,
 ) -> Covered:
     """Price the calls for which *condition* holds, all of these *writers*, and say what changes.
 
-    *accepted* is over the price ``p``: whether it is taken.  Months are those of *timezone*.
+    *accepted* is over the price ``p``: whether it is taken.  Months are those of *timezone*.  *tell* is told parts done
+    and parts in all, which are spans of time: a statement tells nothing before it is over.
     """
-    months, utc_months = (_Months(connection, Zone(name), condition, parameters) for name in (timezone, "UTC"))
+    parts = _parts(connection, condition, parameters)
+    condition += " AND c.started_us >= ? AND c.started_us < ?"
+    whole = [*parameters, parts[0], parts[-1]]
+    months, utc_months = (_Months(connection, Zone(name), condition, whole) for name in (timezone, "UTC"))
     carrying = _CARRIED | {
         "month": months.expression,
         "utc_month": utc_months.expression,
         "writer_place": _place_of(writers),
     }
-    priced = pricer.prepare(book, condition, parameters, carrying=carrying)
+    priced = pricer.prepare(book, condition, whole, carrying=carrying)
     statement = engine.sql("duckdb_preview").format(priced=priced.statement, accepted=accepted)
     changes: list[Change] = []
     sums: dict[tuple[str, str], list[int]] = {}
-    for row in connection.execute(statement, list(parameters)).fetchall():
-        month, utc_month, key, project, writer, state, counts = row[:_GROUPS]
-        figures = list(map(int, row[_GROUPS:]))
-        if counts:
-            keys: Keys = (months.labels[month], utc_months.labels[utc_month], *priced.models[key], project)
-            changes.append(Change(keys, *figures[:_FIGURES]))
-        more = [figures[0], *figures[_FIGURES:]]
-        held = sums.get((writers[writer], state), [0] * len(more))
-        sums[writers[writer], state] = [mine + other for mine, other in zip(held, more, strict=True)]
+    for done, (begin_us, end_us) in enumerate(pairwise(parts), start=1):
+        for row in connection.execute(statement, [*parameters, begin_us, end_us]).fetchall():
+            month, utc_month, key, project, writer, state, counts = row[:_GROUPS]
+            figures = list(map(int, row[_GROUPS:]))
+            if counts:
+                keys: Keys = (months.labels[month], utc_months.labels[utc_month], *priced.models[key], project)
+                changes.append(Change(keys, *figures[:_FIGURES]))
+            more = [figures[0], *figures[_FIGURES:]]
+            held = sums.get((writers[writer], state), [0] * len(more))
+            sums[writers[writer], state] = [mine + other for mine, other in zip(held, more, strict=True)]
+        if tell is not None:
+            tell(done, len(parts) - 1)
     return Covered(tuple(changes), tuple((*keys, *found) for keys, found in sums.items()))  # type: ignore[misc]
+
+
+def _parts(connection: Connection, condition: str, parameters: Sequence[Any]) -> list[int]:
+    """Where to cut the time from the first call to the last, so that a part takes some half second."""
+    bounds = f"SELECT COUNT(*), MIN(c.started_us), MAX(c.started_us) FROM usage_line AS c WHERE {condition}"
+    ((calls, first_us, last_us),) = connection.execute(bounds, list(parameters)).fetchall()
+    if not calls:
+        return [0, 0]
+    count = min(-(-calls // PART_CALLS), last_us - first_us + 1)
+    return [first_us + (last_us + 1 - first_us) * place // count for place in range(count + 1)]
 
 
 class _Months:

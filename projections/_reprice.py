@@ -21,9 +21,6 @@ from ._projection import Projection
 from ._reprices import covering, result_of
 from ._selector import Selector
 
-_STEPS = 2
-"""What progress is told of: nearly all of the time goes into one statement, the first step."""
-
 
 @dataclass(frozen=True, slots=True)
 class RepriceRequest:
@@ -116,7 +113,7 @@ def preview_reprice(
 ) -> RepricePreview:
     """What computing calls again by *book* would change, against their current costs; months are those of *timezone*.
 
-    The book need not be adopted, nor be in the home.  *on_progress* is told steps done and steps in all.
+    The book need not be adopted, nor be in the home.  *on_progress* is told parts done and parts in all.
     """
     projection.price_by(CURRENT)
     return projection.run(lambda connection: preview_by(connection, request, book, timezone, on_progress))
@@ -149,12 +146,11 @@ def preview_by(
         writers=list(request.through),
         timezone=timezone,
         accepted=accepted,
+        tell=tell,
     )
-    if tell is not None:
-        tell(1, _STEPS)
     covered_lines, digest = result_of(found.sums)
     whole = total(found.changes)
-    preview = RepricePreview(
+    return RepricePreview(
         request=request,
         book=book.sha256,
         total=whole,
@@ -169,9 +165,6 @@ def preview_by(
         covered_lines=covered_lines,
         result_sha256=digest,
     )
-    if tell is not None:
-        tell(_STEPS, _STEPS)
-    return preview
 
 
 def _recount(

@@ -243,12 +243,14 @@ def every_case(seed: object) -> Iterable[Draw]:
             yield draw_call(draw, place)
 
 
+@pytest.mark.exhaustive
 def test_sixty_thousand_calls(home: Home, shipped: Book, list_only: Book) -> None:
     compared = compare(home, list(every_case(1)), shipped, list_only)
     assert compared.states["priced"] >= 60_000
     assert dict(compared.differences) == listed()
 
 
+@pytest.mark.exhaustive
 @settings(deadline=None, database=None, max_examples=4)
 @given(seed=st.integers(0, 2**64))
 def test_other_calls(tmp_path_factory: pytest.TempPathFactory, shipped: Book, list_only: Book, seed: int) -> None:

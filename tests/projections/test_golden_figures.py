@@ -56,6 +56,7 @@ def test_figures_are_those_of_a_plain_fold(golden: Home) -> None:
         assert counted == total, basis
 
 
+@pytest.mark.exhaustive
 def test_every_kind_of_event_is_there(tmp_path: Path) -> None:
     """The script makes what this release writes; that what is kept stays as it is, another test holds."""
     made = make(tmp_path / "made")

@@ -18,13 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keledger.journal import Home, KeledgerError, NewEvent, anchor, format_time, verify
+from keledger.journal.prices import PriceStore
 from keledger.projections import (
     Selector,
+    _preview,
     _projection,
     digest,
     find_book,
     list_reprices,
     open_projection,
+    preview_reprice,
     rebuild,
     reprice_data,
 )
@@ -233,6 +236,22 @@ def test_the_time_that_is_meant_is_half_open(
     now, recorded = costs(home), costs(home, "recorded")
     assert [place for place, name in enumerate(ids) if now[name] != recorded[name]] == changed
     assert now == folded(home)
+
+
+def test_a_large_journal_is_priced_in_parts(used: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress is told between them, and what they come to is the same."""
+    book = book_named(used, "halved")
+    whole = preview(used, book)
+    monkeypatch.setattr(_preview, "PART_CALLS", 2)
+    told: list[tuple[int, int]] = []
+    with open_projection(used) as projection:
+        loaded = PriceStore(used.prices).load_book(book)
+        parts = preview_reprice(
+            projection, whole.request, loaded, on_progress=lambda done, total: told.append((done, total))
+        )
+    assert parts == whole
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)]
+    assert len(told) > 1
 
 
 def test_what_another_process_has_repriced_meanwhile(used: Home) -> None:
@@ -444,6 +463,7 @@ def copy_by_hand(source: Home, target: Home, *writers: str) -> None:
 
 
 # A history takes seconds, so making one that fails shorter would take minutes.
+@pytest.mark.exhaustive
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
