@@ -13,6 +13,7 @@ from keledger.journal import (
     KeledgerError,
     Ledger,
     amount_pico,
+    check_reason,
     check_zone,
     format_time,
     parse_time,
@@ -90,8 +91,9 @@ def adjust(
         return _list(settings)
     if (amount is None) is (reverse is None):
         raise click.UsageError("give an amount, or --reverse with the id of an adjustment, or --list")
-    if not reason:
+    if reason is None:
         raise click.UsageError("--reason is missing: say why, for whoever reads the journal later")
+    reason = check_reason(reason)
     data = _reversal(settings, reverse) if reverse is not None else _data(settings, str(amount), **given)
     with Ledger.open(settings.home_folder) as ledger:
         event_id = ledger.adjust(data, reason)
@@ -180,12 +182,12 @@ def _table(rows: list[Adjustment]) -> Table:
     table = Table(
         [
             Column("Day", least=10),
-            Column("Provider"),
-            Column("Category", least=10),
+            Column("Provider", drop=2),
+            Column("Category", least=10, drop=3),
             Column("Amount", number=True),
-            Column("Id", least=36),
-            Column("Reverses", least=36, drop=2),
-            Column("Reason", drop=1),
+            Column("Id", least=36, drop=1),
+            Column("Reverses", least=36, drop=5),
+            Column("Reason", drop=4),
         ]
     )
     for one in rows:

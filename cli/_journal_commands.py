@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 import click
 import orjson
 
-from keledger.journal import Ledger, json_schema
+from keledger.journal import Anchor, Home, KeledgerError, Ledger, anchor, journaled_since, json_schema
+from keledger.projections import Closing, list_periods, open_projection
 
 from ._group import command
 from ._options import Settings, common_options, pass_settings
 from ._output import say, write_json
+from ._progress import Progress
 from ._table import count
 
 
@@ -27,10 +32,13 @@ def merge(settings: Settings, folder: str, reason: str | None) -> None:
 
     DIR is another keledger home or a copy of one.  It is verified first; then its writers' files and the price books
     that they name are copied.  A writer that both sides hold may only be longer there.  Merging again, or in another
-    order, gives the same reports.
+    order, gives the same reports.  A month that both have closed shows what the first of both closings showed; where
+    that is not the one of this home, it is told.
     """
+    before = _anchor(settings.home)
     with Ledger.open(settings.home_folder) as ledger:
         merged = ledger.merge(folder, reason)
+    displaced = _displaced(settings.home, before)
     if settings.as_json:
         write_json(
             {
@@ -39,6 +47,10 @@ def merge(settings: Settings, folder: str, reason: str | None) -> None:
                 "lines": merged.lines,
                 "writers": merged.writers,
                 "books": list(merged.books),
+                "displaced_closings": [
+                    {"id": closing.id, "period": closing.period, "timezone": closing.timezone, "by": other.id}
+                    for closing, other in displaced
+                ],
             }
         )
     elif merged.lines:
@@ -46,6 +58,30 @@ def merge(settings: Settings, folder: str, reason: str | None) -> None:
         click.echo(f"{count(merged.lines)} lines of {writers} taken in")
     else:
         say(f"{folder} holds nothing that is not here already")
+    sys.stdout.flush()
+    for closing, other in displaced:
+        say(
+            f"warning: {closing.period} shows other figures now: those of the closing {other.id} of another machine, "
+            f"which came before {closing.id}; keledger close {closing.id} --show prints the former ones"
+        )
+
+
+def _anchor(home: Home) -> Anchor | None:
+    """Where the journal ends; None where it does not say, or is not there yet."""
+    with contextlib.suppress(KeledgerError):  # a merge may be what mends it, and says what is wrong where it is not
+        return anchor(home)
+    return None
+
+
+def _displaced(home: Home, before: Anchor | None) -> list[tuple[Closing, Closing]]:
+    """Closings that stand no more for what was merged, each with that which came before it.
+
+    A projection is opened only where closings were merged, for little else takes as long.
+    """
+    if before is None or not journaled_since(home, before, "period"):
+        return []
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
+        return list_periods(projection).displaced({line.writer: line.seq for line in before.lines})
 
 
 @command(name="schema", examples=("keledger schema call.completed", "keledger schema > keledger-events.json"))

@@ -12,10 +12,13 @@ import click
 import orjson
 
 from keledger.journal import (
+    Anchor,
+    Home,
     InputRefused,
     Invoice,
     KeledgerError,
     Ledger,
+    anchor,
     check_zone,
     pico_to_usd,
     read_invoice,
@@ -37,6 +40,7 @@ from ._group import command
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
+from ._report_tables import NONE, calls, joined, marked_cost, uncosted
 from ._table import Column, Table, count, exact_money, money
 
 LINES_BYTES_MAX = 240 * 1024
@@ -96,6 +100,13 @@ def reconcile(
     """
     if sum((file is not None, invoice is not None, do_list)) != 1:
         raise click.UsageError("give a file, or --invoice with the id of a recorded one, or --list")
+    if file is None:
+        given = {"--provider": provider, "--month": month, "--format": file_format, "--timezone": timezone}
+        told = ", ".join(name for name, value in given.items() if value is not None)
+        if told:
+            raise click.UsageError(
+                f"{'--list' if do_list else '--invoice'} takes no {told}: a recorded invoice has its own"
+            )
     if do_list:
         return _list(settings)
     if book_difference and not record:
@@ -129,6 +140,7 @@ def _read(
     month_start(month)
     invoice = _invoice(file, month, file_format)
     home = settings.home_to_read()
+    since = _anchor(home) if book else None
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         compared = compare_invoice(projection, invoice.lines, provider=provider, period=month, timezone=zone, by=by)
         before = _recorded_before(projection, invoice, provider, month, zone)
@@ -155,13 +167,14 @@ def _read(
         with Ledger.open(settings.home_folder) as ledger:
             document["id"] = ledger.record_invoice(data, reason or f"the invoice of {provider} for {month}")
         document["recorded"] = True
-    _finish(settings, document, compared, book=book, reason=reason)
+    _finish(settings, document, compared, book=book, since=since, reason=reason)
     warn_findings(finding.as_json() for finding in findings)
 
 
 def _again(settings: Settings, given: str, by: Sequence[str], *, book: bool, reason: str | None) -> None:
     """Compare an invoice that is journaled."""
     home = settings.home_to_read()
+    since = _anchor(home) if book else None
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         found = find_invoice(projection, given)
         compared = compare_invoice(
@@ -179,8 +192,13 @@ def _again(settings: Settings, given: str, by: Sequence[str], *, book: bool, rea
         "rounded_lines": 0,
         "recorded": False,
     }
-    _finish(settings, document, compared, book=book, reason=reason)
+    _finish(settings, document, compared, book=book, since=since, reason=reason)
     warn_findings(finding.as_json() for finding in findings)
+
+
+def _anchor(home: Home) -> Anchor | None:
+    """From where on nobody may have booked anything; None in a home without events, where nothing is compared."""
+    return anchor(home) if home.writers() else None
 
 
 def _invoice(file: str, month: str, file_format: str | None) -> Invoice:
@@ -234,9 +252,18 @@ def _head(
 
 
 def _finish(
-    settings: Settings, document: dict[str, Any], compared: Comparison, *, book: bool, reason: str | None
+    settings: Settings,
+    document: dict[str, Any],
+    compared: Comparison,
+    *,
+    book: bool,
+    since: Anchor | None,
+    reason: str | None,
 ) -> None:
-    """Write what was compared, after what is left was booked where that is wanted."""
+    """Write what was compared, after what is left was booked where that is wanted.
+
+    *since* is an anchor that was taken before it was compared: what is left is booked once, however many look at once.
+    """
     document |= {
         "rows": list(compared.rows),
         "totals": compared.totals,
@@ -253,13 +280,13 @@ def _finish(
             "invoice_id": document["id"],
         }
         with Ledger.open(settings.home_folder) as ledger:
-            document["booked_id"] = ledger.adjust(data, reason or f"invoice {document['id']} of {document['period']}")
+            why = reason or f"invoice {document['id']} of {document['period']}"
+            document["booked_id"] = ledger.adjust(data, why, since=since)
     if settings.as_json:
         write_json(document)
         return
-    write_table(
-        _table(document), f"{document['provider']} in {document['period']}, USD, days of {document['timezone']}"
-    )
+    heading = f"{document['provider']} in {document['period']}, USD, days of {document['timezone']}"
+    write_table(_table(document), heading, _note(document["totals"]))
     for sentence in _sentences(document, book):
         click.echo(sentence)
 
@@ -283,27 +310,47 @@ def _table(document: dict[str, Any]) -> Table:
             *(Column(name.capitalize(), number=True, drop=1 if name == "reported" else 0) for name in _AMOUNTS),
         ]
     )
+    totals = document["totals"]
     for row in document["rows"]:
-        table.add(*("(none)" if row[name] is None else row[name] for name in names), *_figures(row))
-    table.add("Total", *[""] * (len(names) - 1), *_figures(document["totals"]), kind="total")
+        table.add(*(NONE if row[name] is None else row[name] for name in names), *_figures(row, totals))
+    table.add("Total", *[""] * (len(names) - 1), *_figures(totals, totals), kind="total")
     return table
 
 
-def _figures(row: dict[str, Any]) -> list[str]:
+def _figures(row: dict[str, Any], totals: dict[str, Any]) -> list[str]:
+    """The cells of a row; sums that lack calls are marked, for which *totals* say whether there must be room."""
     counts = [row["calls"], row["computed_quantity"], row["invoiced_quantity"]]
-    amounts = [row[f"{name}_usd"] for name in _AMOUNTS]
+    computed = marked_cost({**row, "cost_usd": row["computed_usd"]}, incomplete=uncosted(totals) > 0)
+    reported = ""
+    if row["reported_usd"] is not None:
+        mark = "*" if _unreported(row) else " "
+        reported = money(row["reported_usd"]) + (mark if _unreported(totals) else "")
+    others = (row[f"{name}_usd"] for name in _AMOUNTS[2:])
     return [
         *("" if value is None else count(value) for value in counts),
-        *("" if value is None else money(value) for value in amounts),
+        computed,
+        reported,
+        *("" if value is None else money(value) for value in others),
     ]
+
+
+def _unreported(sums: dict[str, Any]) -> int:
+    """How many calls a sum of reported costs lacks; 0 where no call reported one."""
+    return int(sums["calls"] - sums["reported_calls"]) if sums["reported_calls"] else 0
+
+
+def _note(totals: dict[str, Any]) -> str | None:
+    """What the marks mean."""
+    whole, computed, reported = calls(totals["calls"]), uncosted(totals), _unreported(totals)
+    return joined(
+        f"* {count(computed)} of {whole} without a cost: not in what was computed" if computed else None,
+        f"* {count(reported)} of {whole} without a reported cost: not in what was reported" if reported else None,
+    )
 
 
 def _sentences(document: dict[str, Any], book: bool) -> list[str]:
     """What the table does not show."""
     told = []
-    uncosted = document["totals"]["uncosted_calls"]
-    if uncosted:
-        told.append(f"{count(uncosted)} call{'s' if uncosted != 1 else ''} without a cost: not in what was computed.")
     rounded = document["rounded_lines"]
     if rounded:
         told.append(f"{count(rounded)} amount{'s' if rounded != 1 else ''} had more than 12 decimals and were rounded.")

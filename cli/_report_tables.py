@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -71,14 +71,18 @@ class ReportTable:
         cells = [*heads, *[""] * (self._heads - len(heads))]
         cells += [count(sums[name]) for name, _ in self._counts]
         cells += [money(sums[name]) if name in sums else "" for name, _ in self._beside]
-        self.table.add(*cells, self._cost(sums), kind=kind)
+        self.table.add(*cells, marked_cost(sums, incomplete=self._incomplete), kind=kind)
 
-    def _cost(self, sums: Mapping[str, Any]) -> str:
-        """The cost, marked where calls are missing in it; a word where no call has one."""
-        mark = "*" if uncosted(sums) else " "
-        if sums["cost_usd"] is None:
-            return ("unpriced" if sums["unpriced_calls"] else "unknown") + mark
-        return money(sums["cost_usd"]) + (mark if self._incomplete else "")
+
+def marked_cost(sums: Mapping[str, Any], *, incomplete: bool, spell: Callable[[str], str] = money) -> str:
+    """The cost, marked where calls are missing in it; a word where no call has one.
+
+    *incomplete*: whether any cost below or above it is marked, so that there must be room.
+    """
+    mark = "*" if uncosted(sums) else " "
+    if sums["cost_usd"] is None:
+        return ("unpriced" if sums["unpriced_calls"] else "unknown") + mark
+    return spell(sums["cost_usd"]) + (mark if incomplete else "")
 
 
 def uncosted(sums: Mapping[str, Any]) -> int:

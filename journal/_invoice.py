@@ -11,9 +11,9 @@
                in ``data[].results[]`` ``amount`` in cents as a decimal string, ``currency``, ``model``, ``description``
                (https://platform.claude.com/docs/en/api/admin-api/usage-cost/get-cost-report, read 2026-11-22)
 
-Both APIs bill days of UTC.  A file of several pages is a list of them, or one a line.  Amounts are exact: one with more
-than 12 decimals is refused.  Only a JSON *number* of a provider's API is rounded to them, half-even, for it comes from
-a double, whose digits behind the sixteenth mean nothing; how many there were is told.
+Both APIs bill days of UTC.  A file of several pages is a list of them, or one after the other.  Amounts are exact: one
+with more than 12 decimals is refused.  Only a JSON *number* of a provider's API is rounded to them, half-even, for it
+comes from a double, whose digits behind the sixteenth mean nothing; how many there were is told.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
@@ -32,7 +32,7 @@ from typing import Any
 
 from . import _limits as limits
 from ._errors import InputRefused
-from ._money import PICODOLLARS, pico_to_usd
+from ._money import PICODOLLARS, check_adjusted, pico_to_usd
 from ._time import parse_time
 
 FORMATS = ("csv", "json", "openai", "anthropic")
@@ -43,6 +43,9 @@ BYTES_MAX = 64 * 1024 * 1024
 _AMOUNT = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,60}))?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,60})?(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _QUANTITY = re.compile(r"\d{1,16}", re.ASCII)
+_SPACE = re.compile(r"[ \t\r\n]*")
+"""What may stand between JSON documents."""
+
 _COLUMNS = ("date", "model", "item", "quantity", "amount", "currency")
 _GRAIN = Decimal(1).scaleb(-12)
 _DIGITS = 128
@@ -105,12 +108,13 @@ def read_invoice(content: bytes, period: str, *, format: str | None = None) -> I
         raise InputRefused(f"line {number} is not UTF-8") from None
     found, read = _reader(text, format)
     summed: dict[tuple[str, str | None, str | None], InvoicedLine] = {}
-    rounded = 0
+    rounded = gross_pico = 0
     for given in read():
         line = given.line
         if line.date[:7] != period:
             raise InputRefused(f"{given.place} is of {line.date}, which is not in {period}: give that month's invoice")
         rounded += given.rounded
+        gross_pico += abs(line.pico)
         # A line without a quantity makes that of the sum unknown, too.
         key = (line.date, line.model, None if line.model else line.item)
         other = summed.get(key)
@@ -122,6 +126,10 @@ def read_invoice(content: bytes, period: str, *, format: str | None = None) -> I
         summed[key] = InvoicedLine(*key, quantity, pico)
     if not summed:
         raise InputRefused(f"it has no lines of {period}: there is nothing to compare")
+    try:
+        check_adjusted(gross_pico)  # then no sum of some of its lines is more, either
+    except InputRefused as error:
+        raise InputRefused(f"all amounts, whatever their sign: {error}") from None
     lines = tuple(summed[key] for key in sorted(summed, key=lambda key: tuple(part or "" for part in key)))
     return Invoice(found, hashlib.sha256(content).hexdigest(), lines, rounded)
 
@@ -135,6 +143,7 @@ def amount_pico(text: str) -> int:
     if len(fraction.rstrip("0")) > 12:
         raise InputRefused(f"{text[:64]!r} has more than 12 decimals: keledger counts to 0.000000000001 USD")
     pico = int(whole) * PICODOLLARS + int(fraction[:12].ljust(12, "0"))
+    check_adjusted(pico)
     return -pico if sign == "-" else pico
 
 
@@ -152,17 +161,42 @@ def _reader(text: str, wanted: str | None) -> tuple[str, Callable[[], Iterator[_
 
 
 def _pages(text: str) -> list[Any]:
-    """The JSON documents in a text: one, a list of them, or one a line."""
+    """The JSON documents in a text: one, a list of them, or one after the other."""
+    decoder = json.JSONDecoder(parse_float=_Double, parse_int=_Double, object_pairs_hook=_object)
+    documents: list[Any] = []
+    place = _behind_space(text, 0)
     try:
-        document = json.loads(text, parse_float=_Double, parse_int=_Double)
+        while place < len(text) or not documents:
+            document, place = decoder.raw_decode(text, place)
+            documents.append(document)
+            place = _behind_space(text, place)
     except (ValueError, RecursionError) as error:
-        try:
-            lines = [line for line in text.splitlines() if line.strip()]
-            return [json.loads(line, parse_float=_Double, parse_int=_Double) for line in lines]
-        except (ValueError, RecursionError):
-            line = getattr(error, "lineno", 1)
-            raise InputRefused(f"line {line} is no JSON: give a file in one of {', '.join(FORMATS)}") from None
-    return document if isinstance(document, list) else [document]
+        line = getattr(error, "lineno", 1)
+        raise InputRefused(f"line {line} is no JSON: give a file in one of {', '.join(FORMATS)}") from None
+    return documents[0] if len(documents) == 1 and isinstance(documents[0], list) else documents
+
+
+def _behind_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object.  Raises InputRefused for one with a name twice: which of both is meant, nobody can tell."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise InputRefused(f"an object has {_repeated(name for name, _ in pairs)[:64]!r} twice: give it once")
+    return given
+
+
+def _repeated(names: Iterable[str]) -> str:
+    """The first name that stands there for the second time; empty where none does."""
+    seen = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 class _Double(str):
@@ -191,6 +225,9 @@ def _read_csv(text: str) -> Iterator[_Given]:
                 f"line 1 is no header with the column {missing[0]}: an invoice in CSV has the columns "
                 f"{', '.join(_COLUMNS)}, of which date and amount must be there"
             )
+        repeated = _repeated(name for name in header if name in _COLUMNS)
+        if repeated:
+            raise InputRefused(f"line 1 has the column {repeated} twice: give it once")
         for row in rows:
             if any(cell.strip() for cell in row):
                 if len(row) != len(header):
@@ -279,6 +316,12 @@ def _results(pages: list[Any], format_name: str) -> Iterator[tuple[str, dict[str
                 if not isinstance(result, dict):
                     raise InputRefused(f"{place} is no object")
                 yield place, bucket, result
+    # Each page that has more is followed by the next one, the last by none.
+    if pages and pages[-1].get("has_more") not in (None, False):
+        raise InputRefused(
+            f"page {len(pages)}, its last, says has_more: give all pages in their order, as a JSON list of them or one "
+            "after the other"
+        )
 
 
 def _api_pico(place: str, value: object, parts: int) -> tuple[int, bool]:
@@ -287,8 +330,9 @@ def _api_pico(place: str, value: object, parts: int) -> tuple[int, bool]:
         raise InputRefused(f"{place}: {str(value)[:64]!r} is no amount")
     with localcontext(prec=_DIGITS):
         usd = Decimal(value) / parts
-        if abs(usd) >= 10**15:
-            raise InputRefused(f"{place}: {value[:64]} is more than an amount may be (below 10^15 USD)")
+        if abs(usd) > limits.ADJUSTED_USD_MAX:
+            most = f"{limits.ADJUSTED_USD_MAX:,} USD, the most that can be booked"
+            raise InputRefused(f"{place}: {value[:64]} is more than {most}")
         exact = usd.quantize(_GRAIN, ROUND_HALF_EVEN)
     if exact != usd and not isinstance(value, _Double):
         raise InputRefused(f"{place}: {value[:64]} has more than 12 decimals: keledger counts to 0.000000000001 USD")

@@ -24,6 +24,7 @@ from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
 from ._json import SCALARS, is_plain
 from ._library import LibraryCall
 from ._line import NewEvent
+from ._money import check_adjusted, usd_to_pico
 from ._spool import Spool
 from ._unchanged import check_unchanged
 from ._validate import check_data, check_live_data, prepare_check
@@ -271,13 +272,18 @@ class Ledger:
         key = " ".join(str(invoice[name]) for name in ("provider", "period", "timezone", "source_sha256"))
         return self._administer("invoice.recorded", dict(invoice), reason, key=key)
 
-    def adjust(self, adjustment: Mapping[str, Any], reason: str) -> str:
+    def adjust(self, adjustment: Mapping[str, Any], reason: str, *, since: Anchor | None = None) -> str:
         """Book money beside the calls, for a stated reason; returns the event's id.
 
         *adjustment* are the fields of ``charge.adjusted`` but who and why.  What ``reverses`` another one has an id
-        that is made of that one's: an adjustment is taken back once.
+        that is made of that one's: an adjustment is taken back once.  *since* as for :meth:`apply_reprice`, for
+        adjustments.  Raises InputRefused for an amount above ``ADJUSTED_USD_MAX``, too.
         """
-        return self._administer("charge.adjusted", dict(adjustment), reason, key=adjustment.get("reverses"))
+        if isinstance(amount := adjustment.get("amount_usd"), str):
+            check_adjusted(usd_to_pico(amount))
+        return self._administer(
+            "charge.adjusted", dict(adjustment), reason, key=adjustment.get("reverses"), since=since
+        )
 
     def _administer(
         self,

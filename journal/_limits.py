@@ -23,6 +23,9 @@ MERGED_TICK_MAX = 2**30
 INTEGER_MAX = 2**53 - 1
 """JSON numbers are exact up to here in every language."""
 
+ADJUSTED_USD_MAX = 10**12
+"""An adjustment, and all of an invoice: far above any bill, and a thousand of them are below what a sum can be."""
+
 ATTRIBUTE_BYTES_MAX = 256
 """Names, ids and attributes, in UTF-8."""
 

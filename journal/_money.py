@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from . import _limits as limits
 from ._errors import InputRefused
 
 PICODOLLARS = 10**12
@@ -47,6 +48,12 @@ def pico_to_usd(picodollars: int) -> str:
     whole = digits[:-12] if picodollars >= 0 else f"-{digits[:-12]}"
     fraction = digits[-12:].rstrip("0")
     return f"{whole}.{fraction}" if fraction else whole
+
+
+def check_adjusted(picodollars: int) -> None:
+    """Raise InputRefused for more than an adjustment or an invoice may come to, either way."""
+    if abs(picodollars) > limits.ADJUSTED_USD_MAX * PICODOLLARS:
+        raise InputRefused(f"that is more than {limits.ADJUSTED_USD_MAX:,} USD, the most that can be booked")
 
 
 def micro_per_million(text: str) -> int:

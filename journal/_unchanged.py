@@ -12,8 +12,26 @@ if TYPE_CHECKING:
     from ._anchor import Anchor, AnchoredLine
 
 
+_TOLD = {
+    "charge": ("an adjustment", "booked"),
+    "period": ("a closing or reopening", "written"),
+    "reprice": ("a reprice", "written"),
+}
+"""By family how an error calls its events, and what was not done then."""
+
+
 def check_unchanged(home: Home, since: Anchor, family: str) -> None:
-    """Raise KeledgerError where an event of *family* (``reprice``) stands behind an anchor.  Called under the lock.
+    """Raise KeledgerError where an event of *family* (``reprice``) stands behind an anchor.  Called under the lock."""
+    if journaled_since(home, since, family):
+        event, done = _TOLD[family]
+        raise KeledgerError(
+            f"another process has journaled {event} in {home.path} meanwhile: nothing was {done}; look at it and try "
+            "again"
+        )
+
+
+def journaled_since(home: Home, since: Anchor, family: str) -> bool:
+    """Whether an event of *family* (``reprice``) stands behind an anchor, of whichever writer.
 
     What was sealed off counts, too: whoever looks again has it behind the next anchor.
     """
@@ -22,14 +40,11 @@ def check_unchanged(home: Home, since: Anchor, family: str) -> None:
     for writer in home.writers():
         for path in home.segments(writer):
             try:
-                found = mark in _behind(path, lines.get(writer))
+                if mark in _behind(path, lines.get(writer)):
+                    return True
             except OSError as error:
                 raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
-            if found:
-                raise KeledgerError(
-                    f"another process has journaled a {family} in {home.path} meanwhile: nothing was written; look at "
-                    "it and try again"
-                )
+    return False
 
 
 def _behind(path: Path, line: AnchoredLine | None) -> bytes:

@@ -124,6 +124,7 @@ _PLACES = {
     "list_periods": "_closing",
     "list_reprices": "_repricings",
     "month_start": "_closings",
+    "open_months_before": "_closing",
     "open_projection": "_projection",
     "period_difference": "_corrections",
     "preview_reprice": "_reprice",
@@ -140,6 +141,7 @@ _PLACES = {
     "report_whatif": "_whatif",
     "reprice_data": "_reprice",
     "run_sql": "_confined",
+    "shown_totals": "_closings",
 }
 
 __all__ = [
@@ -189,6 +191,7 @@ __all__ = [
     "list_periods",
     "list_reprices",
     "month_start",
+    "open_months_before",
     "open_projection",
     "period_difference",
     "preview_reprice",
@@ -205,6 +208,7 @@ __all__ = [
     "report_whatif",
     "reprice_data",
     "run_sql",
+    "shown_totals",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from keledger.journal import Home, Ledger, anchor, usd_to_pico
@@ -16,6 +17,7 @@ from keledger.projections import (
     report_closed,
     report_monthly,
 )
+from tests.cli.support import Outcome, keledger_process
 
 
 def close_month(home: Home, ledger: Ledger, period: str, timezone: str = "UTC") -> str:
@@ -43,6 +45,12 @@ def shown(home: Home, closing: Closing) -> dict[str, Any]:
     with open_projection(home, through=closing.through) as projection:
         document = report_closed(projection, closing).as_json()
     return {name: document[name] for name in ("rows", "totals", "corrections")}
+
+
+def at_once(number: int, *arguments: str) -> list[Outcome]:
+    """Run a command as so many processes at once."""
+    with ThreadPoolExecutor(number) as threads:
+        return list(threads.map(lambda _: keledger_process(*arguments), range(number)))
 
 
 def pico(sums: Mapping[str, Any], *names: str) -> int:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import Home, verify
+from keledger.journal import Home, InputRefused, verify
 from keledger.projections import ReportOptions, open_projection, report_daily
 from tests.cli.support import keledger, keledger_terminal, truth
 from tests.journal.support import events
+from tests.projections.repricing import ledger_of
 from tests.projections.support import rebuild_or_not
 
-from .support import monthly
+from .support import close_month, monthly
 
 CREDIT = (
     "adjust",
@@ -124,7 +125,9 @@ def test_it_is_taken_back_once_by_its_opposite(used: Home) -> None:
         (["5", "--tag", "env"], "'env' is not KEY=VALUE"),
         (["5", "--tag", "Bad Key=1"], "tags"),
         (["5", "--provider", ""], "--provider is missing"),
-        (["5", "--reason", ""], "--reason is missing"),
+        (["5", "--reason", ""], "a reason is missing: say why"),
+        (["1000000000000.000000000001"], "that is more than 1,000,000,000,000 USD, the most that can be booked"),
+        (["-999999999999999"], "that is more than 1,000,000,000,000 USD, the most that can be booked"),
         (["5", "--list"], "--list takes no amount"),
         (["5", "--reverse", "x"], "give an amount, or --reverse"),
         (["--reverse", "x"], "no adjustment has the id 'x'"),
@@ -138,6 +141,35 @@ def test_bad_input_is_one_sentence_and_writes_nothing(used: Home, arguments: lis
     assert outcome.status in (1, 2)
     assert complaint in outcome.complaint
     assert truth(used) == before
+
+
+def test_the_library_books_no_more_either(used: Home) -> None:
+    data = {"provider": "openai", "effective_at": "2026-10-31T12:00:00.000000Z", "category": "Tax"}
+    with ledger_of(used) as ledger:
+        for _ in range(2):
+            ledger.adjust({**data, "amount_usd": "1000000000000"}, "test")
+        with pytest.raises(InputRefused, match="the most that can be booked"):
+            ledger.adjust({**data, "amount_usd": "1000000000000.01"}, "test")
+    assert monthly(used).totals["adjustments_usd"] == "2000000000000"
+
+
+@pytest.mark.parametrize("command", ["adjust", "reopen"])
+def test_an_empty_reason_is_refused_alike(used: Home, command: str) -> None:
+    given = {"adjust": CREDIT[:-2], "reopen": ("reopen", "2026-10")}[command]
+    with ledger_of(used) as ledger:
+        close_month(used, ledger, "2026-10")
+    outcome = keledger(*given, "--reason", " ")
+    assert (outcome.status, outcome.complaint.partition(":")[0]) == (1, "a reason is missing")
+    assert keledger(*given).status == 2
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_ids_and_days_in_a_list_are_whole_or_left_out(used: Home, columns: int) -> None:
+    booked = adjust(*CREDIT)["id"]
+    table = keledger_terminal("adjust", "--list", columns=columns).out
+    assert "2026-10-31" in table
+    assert booked in table or "Id" in table.partition("too narrow for:")[2]
+    assert (booked in table) == (columns >= 60)
 
 
 def test_a_table_shows_it_apart(used: Home) -> None:

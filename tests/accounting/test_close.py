@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import Home, verify
-from keledger.projections import Selector, digest, open_projection
+from keledger.journal import Home, KeledgerError, anchor, verify
+from keledger.projections import Selector, closing_data, digest, open_projection
 from tests.cli.support import Outcome, forge, keledger, keledger_terminal, truth
 from tests.journal.support import call, calls, events
 from tests.projections.repricing import adopt, ledger_of, reprice, undo
 from tests.projections.support import drop_cache, rebuild_or_not
 
-from .support import closings, monthly, pico, shown
+from .support import at_once, closings, monthly, pico, shown
 
 
 def close(month: str = "2026-10", *options: str) -> dict[str, Any]:
@@ -91,7 +91,9 @@ def test_a_month_is_that_of_its_zone(used: Home) -> None:
         (["october"], "'october' is no month: write it like 2026-10"),
         (["2026-1o"], "'2026-1o' is no month: write it like 2026-10"),
         ([], "give a month like 2026-10, or --list"),
-        (["2026-10", "--list"], "--list takes no month and no --show"),
+        (["2026-10", "--list"], "--list takes no month, no --show and no --timezone"),
+        (["--list", "-z", "Nowhere/Bad"], "--list takes no month, no --show and no --timezone"),
+        (["2026-10", "--show", "-z", "UTC"], "--show takes no --timezone"),
         (["2026-10", "--timezone", "Mars"], "--timezone: 'Mars' is no time zone; use a name like Europe/Berlin or UTC"),
         (["2026-10"], "nothing was written, for nobody can be asked here: give --yes to close the month"),
         (["2026-10", "--show"], "2026-10 is not closed: keledger close --list shows what is"),
@@ -119,9 +121,87 @@ def test_a_month_is_closed_once(used: Home) -> None:
     assert len(closings(used)) == 1
 
 
-def test_closing_with_an_earlier_month_open_is_told(used: Home) -> None:
-    close("2026-07")
-    assert close("2026-10")["open_months_before"] == ["2026-08", "2026-09"]
+def _record_2025(home: Home) -> list[str]:
+    """A call in each month of a year; returns the months."""
+    with ledger_of(home) as ledger:
+        ledger.record_many(call(id=f"{month}", time=f"2025-{month:02}-28T00:00:00Z") for month in range(1, 13))
+    return [f"2025-{month:02}" for month in range(1, 13)]
+
+
+def test_every_earlier_month_whose_calls_are_in_no_closed_one_is_told(used: Home) -> None:
+    before = _record_2025(used)
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="july", time="2026-07-31T23:30:00Z"))
+    assert close("2026-09")["open_months_before"] == [*before, "2026-07"]  # May and June have no calls
+    close("2025-03")
+    before.remove("2025-03")
+    assert close("2026-10")["open_months_before"] == [*before, "2026-07"]
+    # In Berlin the call of July is of the month that is closed.
+    assert close("2026-08", "-z", "Europe/Berlin")["open_months_before"] == before
+
+
+def test_of_many_open_months_people_are_told_the_last(used: Home) -> None:
+    _record_2025(used)
+    told = keledger_terminal("close", "2026-10", "--yes", columns=300).out
+    assert "Calls of earlier months are in no closed month: 2025-02, 2025-03" in told
+    assert "2025-12, 2026-09 and 1 before." in told
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_where_nothing_is_to_close_it_says_so(home: Home, made: bool) -> None:
+    if made:
+        home.path.mkdir(mode=0o700)
+    complaint = refused("close", "2026-10", "--yes", "--home", str(home.path)).complaint
+    assert complaint.endswith("there is nothing to close")
+
+
+def test_a_cost_that_nobody_knows_is_never_shown_as_0(used: Home) -> None:
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="only", time="2026-08-05T00:00:00Z", provider="acme", model="unheard-of",
+                             usage_raw=None, usage={"input_uncached": 7}))  # fmt: skip
+    assert "unpriced*" in keledger_terminal("close", "2026-08", typed="n\n").out
+    totals = close("2026-08")["totals"]
+    assert (totals["cost_usd"], totals["models"][0]["cost_usd"], totals["uncosted_calls"]) == (None, None, 1)
+    assert "$0.000000*" not in keledger_terminal("close", "2026-10", typed="n\n").out
+    models = {one["model"]: one["cost_usd"] for one in close()["totals"]["models"]}
+    assert models["unheard-of"] is None
+    assert None not in (models["gpt-5-mini"], models["claude-sonnet-4-5"])
+    (event, _) = (one for one in events(used) if one["type"] == "period.closed")
+    assert event["data"]["totals"]["cost_usd"] == "0"  # the sum of the costs that are known
+    assert [row["totals"]["cost_usd"] is None for row in listed()] == [True, False]
+    table = keledger_terminal("close", "--list", columns=200).out
+    assert "unpriced*" in table
+    assert "* without calls of which no usage or price was known" in table
+    assert keledger("verify").status == 0
+
+
+def test_neither_a_closing_nor_a_reopening_is_journaled_twice_at_once(used: Home) -> None:
+    """What was looked at before the first one is no ground for the second."""
+    through = anchor(used)
+    with open_projection(used, through={line.writer: line.seq for line in through.lines}) as projection:
+        data = closing_data(projection, "2026-10", "UTC", through)
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="meanwhile", time="2026-11-05T00:00:00Z"))  # calls do no harm
+        closed = ledger.close_period(data, "the first", since=through)
+        with pytest.raises(KeledgerError, match=r"journaled a closing or reopening in .* meanwhile: nothing was"):
+            ledger.close_period(data, "the second", since=through)
+        before = anchor(used)
+        ledger.reopen_period(closed, "the first", since=before)
+        with pytest.raises(KeledgerError, match="meanwhile"):
+            ledger.reopen_period(closed, "the second", since=before)
+    assert [one["type"] for one in events(used)[-3:]] == ["call.completed", "period.closed", "period.reopened"]
+
+
+@pytest.mark.parametrize("action", ["close", "reopen"])
+def test_processes_that_do_it_at_once_do_it_once(used: Home, action: str) -> None:
+    arguments = ["close", "2026-10", "--yes"]
+    if action == "reopen":
+        close()
+        arguments = ["reopen", "2026-10", "--reason", "test"]
+    outcomes = at_once(3, *arguments)
+    assert sorted(outcome.status for outcome in outcomes) == [0, 1, 1]
+    kind = "period.closed" if action == "close" else "period.reopened"
+    assert sum(one["type"] == kind for one in events(used)) == 1
 
 
 def test_an_empty_home_cannot_be_closed(tmp_path: Any) -> None:
@@ -336,6 +416,74 @@ def test_two_machines_that_close_the_same_month_agree_on_the_first(used: Home, t
     assert sorted(row["state"] for row in listed()) == ["closed", "overlapped"]
     with open_projection(used) as one, open_projection(other) as two:
         assert digest(one) == digest(two)
+
+
+@pytest.fixture
+def displaced(used: Home, tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any], Outcome]:
+    """What this home showed of its own closing, what the closing of another machine showed, which came before it, and
+    what the merge said."""
+    other = Home.at(tmp_path / "other")
+    with ledger_of(other) as ledger:
+        ledger.merge(used.path)
+    their_home = ("--home", str(other.path))
+    assert keledger("close", "2026-10", "--yes", *their_home).status == 0
+    with ledger_of(used) as ledger:
+        ledger.record_many(call(id=f"more {number}", time="2026-10-02T00:00:00Z") for number in range(9))
+    close()
+    first, theirs = show(), keledger("close", "2026-10", "--show", *their_home).json
+    return first, theirs, keledger("merge", str(other.path))
+
+
+def test_a_merge_tells_a_closing_that_it_displaces(used: Home, displaced: Any) -> None:
+    first, theirs, merged = displaced
+    own, other = first["close_id"], theirs["close_id"]
+    assert merged.json["displaced_closings"] == [{"id": own, "period": "2026-10", "timezone": "UTC", "by": other}]
+    assert f"warning: 2026-10 shows other figures now: those of the closing {other}" in merged.complaint
+    assert f"keledger close {own} --show prints the former ones" in merged.complaint
+    for given, wanted in ((own, first), ("2026-10", theirs)):
+        now = show(given)
+        assert [now[name] for name in ("close_id", "rows", "totals")] == [
+            wanted[name] for name in ("close_id", "rows", "totals")
+        ]
+    assert {row["id"]: (row["state"], row["overlapped_by"]) for row in listed()} == {
+        own: ("overlapped", other), other: ("closed", None)
+    }  # fmt: skip
+    assert f"{own} of 2026-10 is overlapped by {other}" in keledger_terminal("close", "--list", columns=300).out
+
+
+def test_a_merge_that_displaces_nothing_says_nothing(used: Home, tmp_path: Path) -> None:
+    """Their closing is another month's, or comes behind the own one."""
+    other = Home.at(tmp_path / "other")
+    with ledger_of(other) as ledger:
+        ledger.merge(used.path)
+    close()
+    with ledger_of(other) as ledger:
+        ledger.record_many(call(id=f"more {number}", time="2026-10-02T00:00:00Z") for number in range(9))
+    for month in ("2026-09", "2026-10"):
+        assert keledger("close", month, "--yes", "--home", str(other.path)).status == 0
+    before = show()
+    merged = keledger("merge", str(other.path))
+    assert (merged.json["displaced_closings"], merged.err) == ([], "")
+    assert show()["rows"] == before["rows"]
+
+
+def test_reopening_tells_another_closing_that_stands_then(used: Home, displaced: Any) -> None:
+    first, theirs, _ = displaced
+    outcome = keledger("reopen", "2026-10", "--reason", "test")
+    assert outcome.status == 0
+    assert (outcome.json["close_id"], outcome.json["still_closed_by"]) == (theirs["close_id"], [first["close_id"]])
+    assert f"2026-10 is not open yet: the closing {first['close_id']}" in outcome.complaint
+    assert show()["rows"] == first["rows"]
+    shown_there = keledger_terminal("reopen", "2026-10", "--reason", "test").out
+    assert "2026-10 is open again." in shown_there
+    assert "is not closed" in refused("close", "2026-10", "--show").complaint
+
+
+def test_reopening_an_overlapped_closing_opens_nothing(used: Home, displaced: Any) -> None:
+    first, theirs, _ = displaced
+    shown_there = keledger_terminal("reopen", first["close_id"], "--reason", "test", columns=300).out
+    assert f"2026-10 is not open yet: the closing {theirs['close_id']} of 2026-10 in UTC stands now" in shown_there
+    assert "is open again" not in shown_there
 
 
 def test_a_closing_that_the_journal_contradicts_is_told(used: Home) -> None:

@@ -6,18 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keledger.journal import Home, read_invoice, usd_to_pico, verify
+from keledger.journal import Home, KeledgerError, anchor, read_invoice, usd_to_pico, verify
 from keledger.projections import compare_invoice, list_invoices, open_projection
 from keledger.projections._reconcile import _Side
 from tests.cli.support import keledger, keledger_terminal, truth
 from tests.journal.support import call, events
 from tests.projections.repricing import ledger_of
 
-from .support import close_month, monthly, pico
+from .support import at_once, close_month, monthly, pico
 
 OF = ["--provider", "openai", "--month", "2026-10"]
 PARTS = ("volume_usd", "rate_usd", "unknown_usd")
@@ -124,6 +125,8 @@ def test_calls_are_matched_by_the_model_that_answered_where_the_invoice_names_it
         "gpt-5-mini-2025-08-07",
         "gpt-5-mini",
     }
+    path.write_text('[{"date":"2026-10-02","model":"gpt-5","amount":"0.1"}]')
+    assert {row["model"] for row in of_openai(str(path), "--dry-run")["rows"]} == {"gpt-5", "gpt-5-mini"}
     path.write_text('[{"date":"2026-10-02","model":"gpt-5-mini","amount":"0.1"}]')
     rows = of_openai(str(path), "--dry-run", "--by", "model")["rows"]
     assert [(row["model"], row["calls"]) for row in rows] == [("gpt-5-mini", 4)]
@@ -225,6 +228,7 @@ def test_what_is_booked_in_a_closed_month_is_a_correction(used: Home, file: str)
         (INVOICE, [*OF, "--format", "openai"], "line 1 is no JSON"),
         (INVOICE, [*OF, "--dry-run", "--book-difference"], "give one of them"),
         (INVOICE, [*OF, "--list"], "give a file, or --invoice"),
+        ("date,amount\n" + "2026-10-01,999999999999\n" * 1001, OF, "october.csv: all amounts, whatever their sign:"),
         (INVOICE.replace("USD", "EUR"), OF, "is in EUR, and keledger counts in USD"),
         ("date,amount\n2026-10-01,0.0000000000001\n", OF, "line 2: '0.0000000000001' has more than 12 decimals"),
     ],
@@ -238,6 +242,59 @@ def test_bad_input_is_one_sentence_and_writes_nothing(
     assert outcome.status in (1, 2)
     assert complaint in outcome.complaint
     assert truth(used) == before
+
+
+@pytest.mark.parametrize("of", [["--invoice", "0"], ["--list"]])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--provider", "x"), ("--month", "x"), ("--timezone", "x"), ("--format", "csv")]
+)
+def test_what_a_recorded_invoice_has_is_not_given(used: Home, of: list[str], option: str, value: str) -> None:
+    outcome = keledger("reconcile", *of, option, value)
+    assert outcome.status == 2
+    assert f"{of[0]} takes no {option}: a recorded invoice has its own" in outcome.complaint
+
+
+def test_processes_that_book_a_difference_at_once_book_it_once(used: Home, file: str) -> None:
+    outcomes = at_once(3, "reconcile", file, *OF, "--book-difference")
+    booked = [one for one in events(used) if one["type"] == "charge.adjusted"]
+    assert [one["id"] for one in booked] == [
+        outcome.json["booked_id"] for outcome in outcomes if outcome.status == 0 and outcome.json["booked_id"]
+    ]
+    assert len(booked) == 1
+    for outcome in outcomes:
+        assert outcome.status == 0 or "journaled an adjustment in" in outcome.complaint
+    assert (of_openai(file)["left_usd"], len(reconcile("--list")["rows"])) == ("0", 1)
+
+
+def test_what_was_booked_meanwhile_is_looked_at_first(used: Home) -> None:
+    data = {"amount_usd": "1", "provider": "openai", "effective_at": "2026-10-31T12:00:00.000000Z", "category": "Tax"}
+    since = anchor(used)
+    with ledger_of(used) as ledger:
+        invoice = {"provider": "openai", "period": "2026-10", "timezone": "UTC", "currency": "USD", "total_usd": "1",
+                   "source_name": "x", "source_format": "csv", "source_sha256": "0" * 64,
+                   "lines": [{"date": "2026-10-01", "amount_usd": "1"}]}  # fmt: skip
+        ledger.record_invoice(invoice, "the own one does no harm")
+        first = ledger.adjust(data, "the first", since=since)
+        with pytest.raises(KeledgerError, match=r"journaled an adjustment in .* meanwhile: nothing was booked"):
+            ledger.adjust(data, "the second", since=since)
+        assert ledger.adjust(data, "looked at again", since=anchor(used)) != first
+
+
+def test_sums_that_lack_calls_are_marked(used: Home, file: str) -> None:
+    with ledger_of(used) as ledger:
+        ledger.record(**call(id="image", time="2026-10-20T12:00:00Z", usage_raw=None, reported_cost_usd=None,
+                             usage={"input_uncached": 1200, "input_pages": 1}))  # fmt: skip
+        ledger.record(**call(id="page", time="2026-10-02T12:00:00Z", usage_raw=None, usage={"input_pages": 1}))
+        ledger.record(**call(id="said", time="2026-10-20T13:00:00Z", reported_cost_usd="0.25"))
+    table = keledger_terminal("reconcile", file, *OF, "--dry-run", columns=250).out
+    of = {line.split()[0]: line for line in click.unstyle(table).splitlines() if line.strip()}
+    assert "$0.001030*  $0.250000*" in of["2026-10-20"]
+    assert "unpriced*" in of["2026-10-02"]
+    assert "unknown*" in of["2026-10-23"]
+    assert "*" not in of["2026-10-25"] + of["2026-10-31"]
+    assert of["Total"].count("*") == 2
+    assert "* 3 of 6 calls without a cost: not in what was computed" in table
+    assert "* 5 of 6 calls without a reported cost: not in what was reported" in table
 
 
 def test_a_file_that_is_not_there_and_an_empty_journal(used: Home, file: str, tmp_path: Path) -> None:
