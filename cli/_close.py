@@ -131,9 +131,8 @@ def _anchor(home: Home) -> Anchor:
     try:
         return anchor(home)
     except NotFound:
-        there = f"the journal at {home.path} holds no events yet" if home.path.exists() else (
-            f"there is no keledger home at {home.path}")  # fmt: skip
-        raise NotFound(f"{there}: there is nothing to close") from None
+        lack = "there are no events in the" if home.path.exists() else "there is no"
+        raise NotFound(f"{lack} keledger home at {home.path}: there is nothing to close") from None
 
 
 def _sums(row: dict[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def merge(settings: Settings, folder: str, reason: str | None) -> None:
     sys.stdout.flush()
     for closing, other in displaced:
         say(
-            f"warning: {closing.period} shows other figures now: those of the closing {other.id} of another machine, "
-            f"which came before {closing.id}; keledger close {closing.id} --show prints the former ones"
+            f"warning: {closing.period} is shown now as another machine closed it by {other.id}, which came before "
+            f"{closing.id}; keledger close {closing.id} --show prints what that showed"
         )
 
 

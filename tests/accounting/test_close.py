@@ -438,8 +438,8 @@ def test_a_merge_tells_a_closing_that_it_displaces(used: Home, displaced: Any) -
     first, theirs, merged = displaced
     own, other = first["close_id"], theirs["close_id"]
     assert merged.json["displaced_closings"] == [{"id": own, "period": "2026-10", "timezone": "UTC", "by": other}]
-    assert f"warning: 2026-10 shows other figures now: those of the closing {other}" in merged.complaint
-    assert f"keledger close {own} --show prints the former ones" in merged.complaint
+    assert f"warning: 2026-10 is shown now as another machine closed it by {other}" in merged.complaint
+    assert f"keledger close {own} --show prints what that showed" in merged.complaint
     for given, wanted in ((own, first), ("2026-10", theirs)):
         now = show(given)
         assert [now[name] for name in ("close_id", "rows", "totals")] == [
