@@ -428,9 +428,9 @@ def test_a_reprice_leaves_alone_what_is_merged_later(home: Home) -> None:
     assert costs(left) == folded(left)
 
 
-@pytest.mark.parametrize("folds", [False, True])
+@pytest.mark.parametrize(("folds", "folds_on"), [(False, False), (True, True), (True, False)])
 def test_a_call_that_comes_after_the_reprice_that_covers_it(
-    home: Home, monkeypatch: pytest.MonkeyPatch, folds: bool
+    home: Home, monkeypatch: pytest.MonkeyPatch, folds: bool, folds_on: bool
 ) -> None:
     """The reprice covers another machine's calls; a third home learns of the reprice first, and then of the calls."""
     monkeypatch.setattr(_projection, "TAIL_BYTES_MAX", 0 if folds else 10**9)
@@ -443,6 +443,7 @@ def test_a_call_that_comes_after_the_reprice_that_covers_it(
     (own,) = set(left.writers()) - set(right.writers())
     copy_by_hand(left, third, own)
     assert len(costs(third)) == 3
+    monkeypatch.setattr(_projection, "TAIL_BYTES_MAX", 0 if folds_on else 10**9)
     copy_by_hand(right, third)
     assert len(costs(third)) == 6
     assert costs(third) == folded(third) == costs(left)
