@@ -9,12 +9,37 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from . import _limits as limits
-from ._identity import ID_PATTERN
-from ._money import USD_PATTERN
-from ._time import TIME_PATTERN
+from ._budget_events import (
+    AlertRaised,
+    BudgetRaised,
+    BudgetRemoved,
+    BudgetSet,
+    CallBlocked,
+    CallReserved,
+    HoldLost,
+    HoldReleased,
+    HoldResolved,
+)
+from ._event_types import (
+    Bucket,
+    Count,
+    EventId,
+    Model,
+    Money,
+    Name,
+    Ordinal,
+    Reason,
+    SegmentFile,
+    Sha256,
+    TagKey,
+    TagValue,
+    Text,
+    Time,
+    WriterId,
+)
 
 TYPES_RESERVED = (
     "segment.opened", "merge.completed", "import.completed",
@@ -28,27 +53,6 @@ TYPES_RESERVED = (
     "experiment.started", "experiment.ended", "outcome.recorded",
 )  # fmt: skip
 """All names of design section 3.  A name that has no model yet is known and not yet written by this release."""
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-EventId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
-WriterId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-Time = Annotated[str, StringConstraints(pattern=TIME_PATTERN)]
-Money = Annotated[str, StringConstraints(pattern=USD_PATTERN)]
-Count = Annotated[int, Field(ge=0, le=limits.INTEGER_MAX)]
-Ordinal = Annotated[int, Field(ge=0, le=limits.TICK_MAX)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=limits.ATTRIBUTE_BYTES_MAX)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_.:-]*$")]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=limits.REASON_BYTES_MAX)]
-SegmentFile = Annotated[str, StringConstraints(pattern=r"^\d{8}\.jsonl$")]
-TagKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
-TagValue = Annotated[str, StringConstraints(max_length=limits.ATTRIBUTE_BYTES_MAX)]
-Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-
-
-class Model(BaseModel):
-    """Base of everything in ``data``: strict types, and no field that the models do not name."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class Predecessor(Model):
@@ -434,5 +438,14 @@ MODELS: dict[str, type[Model]] = {
     "period.reopened": PeriodReopened,
     "invoice.recorded": InvoiceRecorded,
     "charge.adjusted": ChargeAdjusted,
+    "budget.set": BudgetSet,
+    "budget.raised": BudgetRaised,
+    "budget.removed": BudgetRemoved,
+    "call.reserved": CallReserved,
+    "call.blocked": CallBlocked,
+    "hold.released": HoldReleased,
+    "hold.lost": HoldLost,
+    "hold.resolved": HoldResolved,
+    "alert.raised": AlertRaised,
 }
 """The types that this release writes and reads, at version 1."""
