@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._boot import boot_id
     from ._check import Check
     from ._cleaning import check_reason
+    from ._days import DAY_US, WEEKDAYS, Zone, first_of_week
     from ._doctor import diagnose, lock_is_free
     from ._errors import (
         AppendRefused,
@@ -49,7 +50,9 @@ if TYPE_CHECKING:
     from ._zone import check_zone, report_zone
 
 __all__ = [
+    "DAY_US",
     "PRICE_PATTERN",
+    "WEEKDAYS",
     "Adoption",
     "Anchor",
     "AnchoredLine",
@@ -81,6 +84,7 @@ __all__ = [
     "Totals",
     "UsageError",
     "Verified",
+    "Zone",
     "amount_pico",
     "anchor",
     "boot_id",
@@ -90,6 +94,7 @@ __all__ = [
     "current_prices",
     "diagnose",
     "filesystem_kind",
+    "first_of_week",
     "format_time",
     "journaled_since",
     "json_schema",
@@ -113,6 +118,7 @@ _MODULES = {
     "_boot": ("boot_id",),
     "_check": ("Check",),
     "_cleaning": ("check_reason",),
+    "_days": ("DAY_US", "WEEKDAYS", "Zone", "first_of_week"),
     "_doctor": ("diagnose", "lock_is_free"),
     "_errors": (
         "AppendRefused", "AppendUnknown", "BudgetExceeded", "HomeError", "InputRefused", "JournalDamaged",

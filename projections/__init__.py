@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from ._adjustments import list_adjustments as list_adjustments
     from ._adoptions import PriceAdoption as PriceAdoption
     from ._adoptions import price_adoptions as price_adoptions
+    from ._alerts import list_alerts as list_alerts
+    from ._backtest import Backtest as Backtest
+    from ._backtest import BacktestSums as BacktestSums
+    from ._backtest import backtest as backtest
     from ._book_effect import BookEffect as BookEffect
     from ._book_effect import effect_of_change as effect_of_change
+    from ._budget_costs import repriced_differences as repriced_differences
     from ._build import Progress as Progress
     from ._changes import Change as Change
     from ._closing import check_closable as check_closable
@@ -80,6 +85,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "Adjustment": "_adjustments",
     "Apart": "_hypothesis",
+    "Backtest": "_backtest",
+    "BacktestSums": "_backtest",
     "BookEffect": "_book_effect",
     "Change": "_changes",
     "Closing": "_closings",
@@ -102,6 +109,7 @@ _PLACES = {
     "SqlResult": "_confined",
     "WhatIf": "_whatif",
     "WhatIfSums": "_hypothesis",
+    "backtest": "_backtest",
     "check_closable": "_closing",
     "check_periods": "_closing",
     "check_projections": "_state",
@@ -120,6 +128,7 @@ _PLACES = {
     "find_reprice": "_repricings",
     "is_as_closed": "_closing",
     "list_adjustments": "_adjustments",
+    "list_alerts": "_alerts",
     "list_invoices": "_reconcile",
     "list_periods": "_closing",
     "list_reprices": "_repricings",
@@ -139,6 +148,7 @@ _PLACES = {
     "report_sessions": "_reports",
     "report_weekly": "_reports",
     "report_whatif": "_whatif",
+    "repriced_differences": "_budget_costs",
     "reprice_data": "_reprice",
     "run_sql": "_confined",
     "shown_totals": "_closings",
@@ -147,6 +157,8 @@ _PLACES = {
 __all__ = [
     "Adjustment",
     "Apart",
+    "Backtest",
+    "BacktestSums",
     "BookEffect",
     "Change",
     "Closing",
@@ -169,6 +181,7 @@ __all__ = [
     "SqlResult",
     "WhatIf",
     "WhatIfSums",
+    "backtest",
     "check_closable",
     "check_periods",
     "check_projections",
@@ -187,6 +200,7 @@ __all__ = [
     "find_reprice",
     "is_as_closed",
     "list_adjustments",
+    "list_alerts",
     "list_invoices",
     "list_periods",
     "list_reprices",
@@ -206,6 +220,7 @@ __all__ = [
     "report_sessions",
     "report_weekly",
     "report_whatif",
+    "repriced_differences",
     "reprice_data",
     "run_sql",
     "shown_totals",

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from keledger.journal import Home, UsageError, own_writers
+from keledger.journal import Home, UsageError, Zone, own_writers
 
-from ._calendar import Zone
 from ._engine import Connection
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from keledger.journal import Finding, Home, pico_to_usd
+from keledger.journal import Finding, Home, Zone, pico_to_usd
 
 from ._basis import CURRENT
-from ._calendar import Zone
 from ._closings import Closing, month_start
 from ._corrections import Books, open_books, plain_books
 from ._engine import Connection

@@ -13,6 +13,7 @@ from keledger.journal import (
     KeledgerError,
     NotFound,
     UsageError,
+    Zone,
     format_time,
     pico_to_usd,
     usd_to_pico,
@@ -21,7 +22,6 @@ from keledger.journal.prices import PriceStore
 
 from ._basis import CURRENT, adopted_books
 from ._build import Progress
-from ._calendar import Zone
 from ._closings import Closing, Periods, meeting, month_after, month_start, read_periods, span_of
 from ._corrections import period_difference
 from ._digest import digest_span

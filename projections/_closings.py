@@ -14,9 +14,8 @@ from typing import Any
 
 import orjson
 
-from keledger.journal import Finding, Home, KeledgerError, UsageError, format_time, parse_time
+from keledger.journal import Finding, Home, KeledgerError, UsageError, Zone, format_time, parse_time
 
-from ._calendar import Zone
 from ._engine import Connection
 
 Through = Mapping[str, int]

@@ -33,7 +33,9 @@ from ._staging import copy_range
 COSTED_TABLES = ("calls", "charges", "daily", "sessions")
 """What costs stand in: a statement may also read them by the name of a basis, as ``latest.calls``."""
 
-TABLES = (*COSTED_TABLES, "events", "prices", "repricings", "uncounted")
+TABLES = (
+    *COSTED_TABLES, "events", "uncounted", "prices", "repricings", "budgets", "budget_windows", "holds", "alerts"
+)  # fmt: skip
 """What a statement may read."""
 
 _TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest"})
@@ -79,7 +81,7 @@ def run_sql(
     memory_limit: str = "1GB",
     on_stuck: Callable[[], None] | None = None,
 ) -> SqlResult:
-    """Run one SELECT over ``calls charges daily sessions events prices repricings uncounted``, confined.
+    """Run one SELECT over the :data:`TABLES`, confined.
 
     Costs are those of *basis*; ``recorded.calls``, ``latest.daily``, ``"known:2026-10-01".charges`` are the tables at
     another one, whose days are those of UTC.

@@ -1,15 +1,22 @@
-"""Tables that few statements name, made when one does: ``prices`` of the newest book, and ``repricings``."""
+"""Tables that few statements name, made when one does: of prices, of repricings, and of budgets.
+
+What budgets have counted is the guard's own fold, loaded and not made twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from keledger.journal import Ledger, now_us
+from keledger.journal.budgets import Budgets, budget_row
 from keledger.journal.prices import ALWAYS_US, Cell, PriceStore, parse_layer
 
 from . import _engine as engine
+from ._alerts import read_alerts
 from ._basis import CURRENT, adopted_books, book_of
 from ._engine import Connection
 from ._pricing import fill
@@ -24,12 +31,30 @@ _REPRICINGS = (
     "id", "applied_at", "writer", "book", "selector", "changed_calls", "before_usd", "after_usd", "reverted_at",
     "actor", "reason",
 )  # fmt: skip
+_BUDGETS = (
+    "name", "id", "action", "limit_usd", "set_limit_usd", "period", "timezone", "week_start", '"where"',
+    "warn_percent", "hold", "on_lost", "unpriced", "unpriced_usd_per_million",
+)  # fmt: skip
+_BUDGET_WINDOWS = (
+    "name", "budget_id", '"group"', "window_from", "window_to", "limit_usd", "spent_usd", "calls_usd", "lost_usd",
+    "resolved_usd", "unpriced_usd", "adjustments_usd", "open_usd", "left_usd", "calls", "unpriced_calls",
+    "unknown_calls", "lost_holds", "open_holds",
+)  # fmt: skip
+_HOLDS = (
+    "hold_id", "call_id", "state", "started_at", "provider", "model", "amount_usd", "resolved_usd", "budgets", "cause",
+    "pid", "writer",
+)  # fmt: skip
+_ALERTS = (
+    "id", "raised_at", "name", "budget_id", "threshold_percent", "limit_usd", "spent_usd", '"group"', "window_from",
+    "window_to", "call_id", "writer",
+)  # fmt: skip
 
 
 def define_named(projection: Projection, connection: Connection, names: Collection[str]) -> None:
     """Define those of the tables that a statement names.
 
-    Raises NotFound or JournalDamaged where the newest book cannot be read.
+    Raises NotFound or JournalDamaged where the newest book cannot be read, and KeledgerError where the guard cannot,
+    if it is asked for.
     """
     if "prices" in names:
         book = book_of(CURRENT, adopted_books(connection, projection.home))
@@ -38,9 +63,37 @@ def define_named(projection: Projection, connection: Connection, names: Collecti
         connection.execute(engine.sql("duckdb_prices"))
     if "repricings" in names:
         listed = [reprice.as_json() for reprice in read_repricings(connection)]
-        rows = [tuple(_text(reprice[name]) for name in _REPRICINGS) for reprice in listed]
-        fill(connection, "repricing_text", _REPRICINGS, rows, "VARCHAR")
-        connection.execute(engine.sql("duckdb_repricings"))
+        _define(connection, "repricing_text", _REPRICINGS, listed, "duckdb_repricings")
+    if "alerts" in names:
+        _define(connection, "alert_text", _ALERTS, read_alerts(connection), "duckdb_alerts")
+    if not {"budgets", "budget_windows", "holds"}.isdisjoint(names):
+        _define_of_guard(projection, connection, names)
+
+
+def _define_of_guard(projection: Projection, connection: Connection, names: Collection[str]) -> None:
+    """What the guard knows, brought up to the journal's end.  Nothing is made for a home that does not exist."""
+    with contextlib.ExitStack() as stack:
+        budgets: Budgets | None = None
+        if projection.home.path.exists():
+            budgets = stack.enter_context(Ledger.open(projection.home.path)).budgets
+        if "budgets" in names:
+            rows = [budget_row(budget, now_us()) for budget in budgets.list()] if budgets is not None else []
+            _define(connection, "budget_text", _BUDGETS, rows, "duckdb_budgets")
+        if "budget_windows" in names:
+            windows = budgets.windows() if budgets is not None else ()
+            _define(connection, "budget_window_text", _BUDGET_WINDOWS, windows, "duckdb_budget_windows")
+        if "holds" in names:
+            holds = budgets.holds(find_lost=False) if budgets is not None else ()
+            _define(connection, "hold_text", _HOLDS, holds, "duckdb_holds")
+
+
+def _define(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], view: str
+) -> None:
+    """A table of texts, and the view over it that people see."""
+    texts = [tuple(_text(row.get(name.strip('"'))) for name in columns) for row in rows]
+    fill(connection, table, columns, texts, "VARCHAR")
+    connection.execute(engine.sql(view))
 
 
 def _price_rows(store: PriceStore, book: str) -> Iterator[tuple[str | None, ...]]:

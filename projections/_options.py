@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
-from keledger.journal import UsageError, check_zone
+from keledger.journal import WEEKDAYS, UsageError, Zone, check_zone, first_of_week
 
 from . import _engine as engine
 from ._basis import Basis, parse_basis
-from ._calendar import Zone
 
 _COLUMNS = {
     "user": "usr",
@@ -37,8 +36,6 @@ _COLUMNS = {
 """What a report may be broken down by, and restricted to, with its name in call_fact; beside ``tag:NAME``."""
 
 _TAG = re.compile(r"tag:([a-z][a-z0-9_.-]{0,62})")
-
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +105,5 @@ def column(name: str) -> str:
 def period_label(kind: str, day: date, week_start: str) -> str:
     """The name of the period that a day belongs to: the day, the first day of its week, or its month."""
     if kind == "weekly":
-        behind = (day.weekday() - WEEKDAYS.index(week_start)) % 7
-        return (day - timedelta(days=min(behind, day.toordinal() - 1))).isoformat()
+        return first_of_week(day, WEEKDAYS.index(week_start)).isoformat()
     return day.isoformat()[:7] if kind == "monthly" else day.isoformat()

@@ -8,11 +8,11 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
+from keledger.journal import DAY_US, Zone
 from keledger.journal.prices import Book
 
 from . import _engine as engine
 from ._build import Progress
-from ._calendar import DAY_US, Zone
 from ._changes import Change, Keys
 from ._engine import Connection
 from ._pricing import Pricer

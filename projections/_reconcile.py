@@ -16,11 +16,10 @@ from typing import Any
 
 import orjson
 
-from keledger.journal import InvoicedLine, NotFound, UsageError, format_time, pico_to_usd, usd_to_pico
+from keledger.journal import InvoicedLine, NotFound, UsageError, Zone, format_time, pico_to_usd, usd_to_pico
 
 from ._adjustments import list_adjustments
 from ._basis import CURRENT
-from ._calendar import Zone
 from ._closings import span_of
 from ._projection import Projection
 from ._sums import order

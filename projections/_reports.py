@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from keledger.journal import Finding, UsageError, format_time
+from keledger.journal import DAY_US, Finding, UsageError, Zone, format_time
 
 from . import _engine as engine
-from ._calendar import DAY_US, Zone, calendar
+from ._calendar import calendar
 from ._options import ReportOptions, column, period_label
 from ._projection import Projection
 from ._sums import COLUMNS, Sums, order, total

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from keledger.journal import UsageError, format_time, parse_time
+from keledger.journal import UsageError, Zone, format_time, parse_time
 
-from ._calendar import Zone
 from ._options import column
 
 

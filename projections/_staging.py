@@ -30,6 +30,15 @@ PLAIN_TYPES = frozenset(
         "period.reopened",
         "invoice.recorded",
         "charge.adjusted",
+        "budget.set",
+        "budget.raised",
+        "budget.removed",
+        "call.reserved",
+        "call.blocked",
+        "hold.released",
+        "hold.lost",
+        "hold.resolved",
+        "alert.raised",
     },
 )
 """Types that this release reads beside calls, at version 1.  None of their fields contradicts a call's (a test holds

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import orjson
 
+from keledger.journal import DAY_US, Zone
 from keledger.journal.prices import Book
 
 from . import _engine as engine
 from ._build import Progress
-from ._calendar import DAY_US, Zone, calendar
+from ._calendar import calendar
 from ._engine import Connection
 from ._hypothesis import Apart, Conversion, Hypothesis, WhatIfSums
 from ._options import ReportOptions, column

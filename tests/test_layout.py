@@ -21,7 +21,7 @@ MAY_IMPORT = {
 }
 """What each folder may import of the others."""
 
-SCRIPTS = {Path("data/build_prices.py")}
+SCRIPTS = {Path("data/build_prices.py"), Path("data/build_model_limits.py")}
 """Run by hand in a checkout to make what ships.  Nothing imports them, so they may import what they like."""
 
 _IGNORED = {"__pycache__", ".ruff_cache", ".mypy_cache"}
