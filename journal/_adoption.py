@@ -1,4 +1,5 @@
-"""Which price book prices the home's new calls: that of the last ``prices.adopted`` of its own writers.
+"""Which price book prices the home's new calls: that of the last ``prices.adopted`` of its own writers; and whether
+they have set budgets, so that a home without any pays nothing for them.
 
 To find it without reading the whole journal, a small cache remembers how far was looked and what was found.  It is
 believed where the lines that it names still stand, for a power cut may have taken them, or the home was set back.  It
@@ -25,6 +26,7 @@ from ._plain_file import read_plain_file
 from ._reader import read_bounds
 
 _MARK = b'"type":"prices.adopted"'
+_BUDGET_MARK = b'"type":"budget.set"'
 _SAVE_EVERY_BYTES = 1024 * 1024
 """The cache is written anew when so much more was looked through: 1 MiB is searched in about a millisecond."""
 
@@ -43,13 +45,28 @@ class _Looked:
     """How far each writer was looked through, and what was found."""
 
     book: str | None = None
+    has_budgets: bool = False
     adopting: tuple[str, _Place] | None = None
     """The writer and the place of the line that adopted the book."""
     positions: dict[str, _Place] = field(default_factory=dict)
 
 
+class Standing(NamedTuple):
+    """What stands in a home for its next call."""
+
+    book: str | None
+    """The SHA-256 of the book that it has adopted; None where it has none."""
+    has_budgets: bool
+    """Whether a budget was ever set in it."""
+
+
 def adopted_book(home: Home, disk: Disk) -> str | None:
     """The SHA-256 of the book that the home has adopted; None where it has none.  Raises HomeError."""
+    return what_holds(home, disk).book
+
+
+def what_holds(home: Home, disk: Disk) -> Standing:
+    """What the home's own writers have set up for its calls.  Raises HomeError."""
     cache = home.path / "guard" / "adopted.json"
     looked, unsaved = _load(cache, home), 0
     for writer in own_writers(home):
@@ -60,19 +77,25 @@ def adopted_book(home: Home, disk: Disk) -> str | None:
         for number, path in paths.items():
             start = position.end if number == position.segment else 0
             try:
-                book, adopting, position = _look_on(path, start, seals.get(number))
+                book, adopting, has_budgets, position = _look_on(path, start, seals.get(number))
             except OSError as error:
                 raise HomeError(f"cannot read {path}: {error.strerror}; {remedy(error)}") from error
             if book is not None and adopting is not None:
                 looked.book, looked.adopting = book, (writer, adopting)
+            looked.has_budgets |= has_budgets
             unsaved += position.end - start
             looked.positions[writer] = position
     if looked.book is not None and unsaved > _SAVE_EVERY_BYTES:
         with contextlib.suppress(OSError):  # only a cache
             disk.make_folder(cache.parent)
-            content = {"book": looked.book, "adopting": looked.adopting, "positions": looked.positions}
+            content = {
+                "book": looked.book,
+                "has_budgets": looked.has_budgets,
+                "adopting": looked.adopting,
+                "positions": looked.positions,
+            }
             write_new(disk, cache, json.dumps(content).encode())
-    return looked.book
+    return Standing(looked.book, looked.has_budgets)
 
 
 def _load(cache: Path, home: Home) -> _Looked:
@@ -81,7 +104,9 @@ def _load(cache: Path, home: Home) -> _Looked:
         content = json.loads(read_plain_file(cache))
         writer, adopting = content["adopting"]
         positions = {own: _Place(*place) for own, place in content["positions"].items()}
-        looked = _Looked(str(content["book"]), (str(writer), _Place(*adopting)), positions)
+        looked = _Looked(
+            str(content["book"]), bool(content["has_budgets"]), (str(writer), _Place(*adopting)), positions
+        )
         for own, place in [(str(writer), _Place(*adopting)), *positions.items()]:
             paths = {int(path.stem): path for path in home.segments(own)}
             if not _stands(paths, place, looked_up_to=positions[own].segment):
@@ -103,8 +128,9 @@ def _stands(paths: Mapping[int, Path], place: _Place, *, looked_up_to: int) -> b
     return seals.get(place.segment, place.end) >= place.end
 
 
-def _look_on(path: Path, start: int, sealed: int | None) -> tuple[str | None, _Place | None, _Place]:
-    """The book of the last adopting line behind *start* that fits its chain, its place, and that of the last line."""
+def _look_on(path: Path, start: int, sealed: int | None) -> tuple[str | None, _Place | None, bool, _Place]:
+    """What stands behind *start*: the book of the last adopting line that fits its chain, and the place of that line;
+    whether a budget was set, or seems to have been; the place of the last line."""
     number = int(path.stem)
     overlap = max(0, start - limits.LINE_BYTES_MAX)
     with open(path, "rb") as file:
@@ -112,6 +138,7 @@ def _look_on(path: Path, start: int, sealed: int | None) -> tuple[str | None, _P
         data = file.read(-1 if sealed is None else max(0, sealed - overlap))
     end = data.rfind(b"\n") + 1
     last = _Place(number, overlap + end, _hash_in(data[:end]))
+    has_budgets = data.find(_BUDGET_MARK, start - overlap, end) >= 0
     at = data.rfind(_MARK, start - overlap, end)
     while at >= 0:
         first, behind = data.rfind(b"\n", 0, at) + 1, data.index(b"\n", at) + 1
@@ -121,9 +148,9 @@ def _look_on(path: Path, start: int, sealed: int | None) -> tuple[str | None, _P
         if previous is not None and fits(previous, line) is not None:
             event = orjson.loads(line)
             if event["type"] == "prices.adopted" and event["v"] == 1:
-                return str(event["data"]["book"]), _Place(number, overlap + behind, _hash_in(line)), last
+                return str(event["data"]["book"]), _Place(number, overlap + behind, _hash_in(line)), has_budgets, last
         at = data.rfind(_MARK, start - overlap, first)
-    return None, None, last
+    return None, None, has_budgets, last
 
 
 def _hash_in(data: bytes) -> str:

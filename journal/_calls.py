@@ -118,12 +118,12 @@ def build_call(
     http_status = clean.count("http_status", fields.get("http_status"), least=100, most=599)
     status = _status(fields, usage, http_status, reported, clean)
     event_type = "call.completed" if status == "ok" else "call.failed"
-    started_us, started_at, suspect = _started(fields, clean)
+    started_us, started_at, suspect = started(fields, clean)
     context = {**(usage.pricing_context or {}), **clean.context(fields.get("pricing_context"))}
     known = usage.known or (status == "error" and usage.raw is None)  # a refusal without usage costs nothing
     duration_ms = clean.count("duration_ms", fields.get("duration_ms"))
     run = clean.text("run", fields.get("run", run))
-    texts = _texts(fields, clean)
+    texts = texts_of(fields, clean)
     data = {
         "input_sha256": input_sha256(event_type, _without_id(fingerprint or fields), plain=plain),
         "status": status,
@@ -172,7 +172,8 @@ def _without_id(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in given.items() if name != "id"} if "id" in given else given
 
 
-def _texts(fields: Mapping[str, Any], clean: Cleaner) -> dict[str, str]:
+def texts_of(fields: Mapping[str, Any], clean: Cleaner) -> dict[str, str]:
+    """The fields of plain text, cleaned."""
     texts = clean.texts(fields, TEXT_FIELDS)
     error_type = texts.get("error_type")
     if error_type is not None and not _WORD.fullmatch(error_type):
@@ -285,7 +286,7 @@ def _missing_usage(usage: Usage) -> str:
     )
 
 
-def _started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, str, bool]:
+def started(fields: Mapping[str, Any], clean: Cleaner) -> tuple[int, str, bool]:
     """When the call began, as an instant and as text, and whether its clock is to be doubted."""
     now = now_us()
     given = fields.get("started_at")

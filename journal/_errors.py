@@ -18,6 +18,7 @@ Messages are one line: what happened, to what, and what to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class KeledgerError(Exception):
@@ -67,6 +68,35 @@ class JournalDamaged(KeledgerError):
 
 
 class BudgetExceeded(KeledgerError):
-    """A budget does not allow the call."""
+    """A budget does not allow the call.
+
+    ``refusals`` has the numbers of each budget that says no; empty where none could be asked, though one stands.
+    """
 
     exit_status = 4
+
+    def __init__(self, message: str, refusals: Sequence[BudgetRefusal] = ()) -> None:
+        super().__init__(message)
+        self.refusals = tuple(refusals)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefusal:
+    """One budget that says no.  Money is decimal text in USD."""
+
+    cause: str
+    """``limit``: what is left is less than the call may cost.  ``unpriced``: nobody knows what the model costs.
+    ``unbounded``: nobody knows what the call may cost at most.  ``unreadable``: a newer keledger has set it."""
+    budget: str | None
+    """The budget's name; None where the call itself declared it."""
+    declared: str | None
+    """``run`` or ``session``, for a budget that the call itself declared."""
+    limit_usd: str
+    spent_usd: str
+    held_usd: str
+    asked_usd: str | None
+    """What the call may cost; None where nobody can tell."""
+    resets_at: str | None
+    """The instant at which the window ends, in UTC; None where it never does."""
+    sentence: str
+    """All this for people, and how the budget is raised."""

@@ -13,12 +13,13 @@ import orjson
 
 from . import _limits as limits
 from ._adopting import Adoption, adopt, adopt_planned, adoption_of_loaded, current_prices, plan_adoption
-from ._adoption import adopted_book
+from ._adoption import what_holds
+from ._asked_call import AskedCall, asked_call
 from ._attributes import AttributeResolver
 from ._calls import build_call, check_attributes, check_field_names
 from ._cleaning import DEPTH_MAX, Cleaner, check_reason, json_kind, json_safe
 from ._disk import Disk
-from ._errors import HomeError, InputRefused, KeledgerError, LockHeld, UsageError
+from ._errors import BudgetExceeded, HomeError, InputRefused, KeledgerError, LockHeld, UsageError
 from ._home import Home, remedy
 from ._identity import ID_PATTERN, id_of_key, input_sha256, new_id
 from ._json import SCALARS, is_plain
@@ -35,6 +36,14 @@ from .usage import CONTEXT_FIELDS, pricing_context, token_totals
 if TYPE_CHECKING:
     from ._anchor import Anchor
     from ._merge import Merged
+    from .budgets import Budgets
+    from .budgets._enforcement import Enforcement, Reservation
+
+BLOCKING = "guard/blocking"
+"""Stands in a home while a budget does that blocks: for who cannot read the journal any more."""
+
+_COUNTED_BY = frozenset(("provider", "model", "prompt", "prompt_version", "session", "run", "client"))
+"""Fields of a call, beside its attributes, that say which budgets cover it: a held call keeps them to its end."""
 
 _ID = re.compile(ID_PATTERN)
 _SOURCE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -53,6 +62,8 @@ class Recorded:
     journaled: bool = True
     """False where the journal could not take it: the call waits in the spool, for the reason in ``problem``."""
     problem: str | None = None
+    alerts: tuple[str, ...] = ()
+    """Thresholds of budgets that it crossed, a sentence each."""
 
 
 class Ledger:
@@ -69,6 +80,10 @@ class Ledger:
         self._book_as_of = -1
         self._book_path = ""
         self._adoption: Adoption | None = None
+        self._has_budgets = False
+        self._blocking = str(home.path / BLOCKING)
+        self._enforcement: Enforcement | None = None
+        self._reserved: dict[str, Reservation] = {}
         self.environment = self._attributes.environment
         """The ``KELEDGER_*`` variables that say whose calls these are, as of opening."""
         self.run = os.environ.get("KELEDGER_RUN") or new_id()
@@ -86,7 +101,9 @@ class Ledger:
         return cls(found, program=f"keledger {keledger.__version__}")
 
     def close(self) -> None:
-        """Give all descriptors back."""
+        """Give all descriptors back.  Holds of calls that are under way still are found lost."""
+        if self._enforcement is not None:
+            self._enforcement.close()
         self._appender.close()
 
     def __enter__(self) -> Ledger:
@@ -115,13 +132,13 @@ class Ledger:
         AppendUnknown as appending does.
         """
         event = self.event_of(fields, source=source)
-        self._append([event])
+        self.append_events([event])
         return event.id
 
     def record_many(self, calls: Iterable[Mapping[str, Any]], *, source: str = "record") -> list[str]:
         """Record several finished calls, all checked before one is written; one lock and sync each 4 MiB."""
         events = [self.event_of(fields, source=source) for fields in calls]
-        self._append(events)
+        self.append_events(events)
         return [event.id for event in events]
 
     def event_of(self, fields: Mapping[str, Any], *, source: str = "record", key: str | None = None) -> NewEvent:
@@ -155,9 +172,62 @@ class Ledger:
         check_data(built.type, built.data)
         return NewEvent.of(built.type, event_id, built.data)
 
-    def append_events(self, events: Sequence[NewEvent]) -> None:
-        """Append events made by :meth:`event_of`.  Raises as appending does."""
+    def append_events(self, events: Sequence[NewEvent]) -> Sequence[str]:
+        """Append events made by :meth:`event_of`; returns a sentence for each threshold of a budget that they crossed.
+
+        Raises as appending does.
+        """
         self._append(events)
+        if not self._has_budgets:
+            return ()
+        return self._enforcing().raise_alerts(orjson.loads(event.data) for event in events)
+
+    @property
+    def budgets(self) -> Budgets:
+        """The home's budgets: set, raised, removed and asked for."""
+        from .budgets import Budgets
+
+        return Budgets(self._enforcing(), self._attributes)
+
+    def reserve(self, begin: Mapping[str, Any]) -> Reservation | None:
+        """Keep back what a call may cost that is about to be made; None where no budget covers it.
+
+        *begin* is what :meth:`record_hook` takes; beside it ``request``, what is told of the request
+        (:func:`.shape_of`), and ``declared``, budgets of the call's own run and session:
+        ``[{"scope": "run", "limit_usd": "0.5"}]``.
+
+        Raises BudgetExceeded where a budget says no, or one that blocks cannot be asked: the call must not be made.
+        Where the journal cannot be read and no budget that blocks is known of, the call may be.
+        """
+        declared = begin.get("declared") or ()
+        try:
+            book = self._current_book()
+            if not (self._has_budgets or declared or self._is_marked()):
+                return None
+            asked = self._asked(begin)
+            self._adopt_due()
+            enforcement = self._enforcing()
+        except (KeledgerError, OSError) as error:
+            if declared or self._is_marked():
+                raise BudgetExceeded(f"no call goes out while a budget blocks that cannot be asked: {error}") from error
+            return None
+        reservation = enforcement.reserve(asked, declared=declared, book=book)
+        if reservation is not None:
+            self._reserved[begin["id"]] = reservation
+        return reservation
+
+    def release(self, call_id: str, cause: str = "not_sent") -> None:
+        """Give the hold of a call back that was never sent; nothing where it has none.  Raises as appending does."""
+        if self._reserved.pop(call_id, None) is not None:
+            self._enforcing().release(call_id, cause)
+
+    def covers(self, begin: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """How the budgets stand that cover a call, those first that it declares: a row for each, money as text."""
+        declared = begin.get("declared") or ()
+        self._current_book()
+        if not (self._has_budgets or declared):
+            return []
+        return self._enforcing().covers(self._asked(begin), declared)
 
     def record_hook(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Recorded:
         """Record a call that was watched: what was known before it, and after (None: the program died in between).
@@ -166,11 +236,11 @@ class Ledger:
         call itself), ``run_flags``, ``environment``, ``cwd``; ``origin`` is ``hook`` unless given.  A watched call is
         repaired, never refused; where the journal cannot take it, it is spooled.
         """
-        begin = json_safe(begin, strict=False)
-        end = json_safe(end, strict=False)
+        begin, _ = _safe(begin)
+        end = _safe(end)[0] if end is not None else None
+        held = self._reserved.pop(begin["id"], None)
         try:
-            event = self._watched_event(begin, end)
-            self._append([event])
+            event, alerts = self._append_watched(begin, end, held)
         except Exception as error:  # noqa: BLE001 - whatever it is, a finished call must not go down with it
             self._spool.keep(begin, end)
             problem = str(error) if isinstance(error, KeledgerError) else f"{self.home.path}: {_told(error)}"
@@ -178,7 +248,7 @@ class Ledger:
         except BaseException:  # Ctrl-C: the call is kept first
             self._spool.keep(begin, end)
             raise
-        return _recorded(event)
+        return replace(_recorded(event), alerts=alerts)
 
     def bring_in_spooled(self) -> int:
         """Journal what waits in the spool; returns how many calls that were.  What cannot be taken goes on waiting."""
@@ -186,21 +256,29 @@ class Ledger:
         for path, content in self._spool.waiting():
             with contextlib.suppress(Exception):  # one file that cannot be taken must not keep the others waiting
                 try:
-                    self._append_adopting([self._watched_event(content["begin"], content["end"])])
+                    self._append_spooled(content["begin"], content["end"])
                 except LockHeld:
                     break  # each of the others would be waited for as long
                 self._spool.remove(path)
                 count += 1
         return count
 
-    def prepare(self) -> None:
-        """Load what the first call will need, while nobody waits for it.  Nothing is made for a new home."""
+    def prepare(self, *, guarded: bool = False) -> None:
+        """Load what the first call will need, while nobody waits for it.  Nothing is made for a new home.
+
+        *guarded* says that calls will declare budgets, also where the home has none.
+        """
         for event_type in ("call.completed", "call.failed"):
             prepare_check(event_type)
-        with contextlib.suppress(KeledgerError, OSError):  # told when a call needs it
-            adopted = adopted_book(self.home, self._disk)
+        with contextlib.suppress(Exception):  # told when a call needs it
+            adopted, has_budgets = what_holds(self.home, self._disk)
             if adopted is not None:
                 self._store.load_book(adopted)
+            if guarded or has_budgets:
+                prepare_check("call.reserved")
+                enforcement = self._enforcing()
+                if adopted is not None:
+                    enforcement.guard.ready()
 
     def void(self, call_id: str, reason: str) -> str:
         """Take a call out of every report, for a stated reason; returns the event's id.  The call stays journaled."""
@@ -320,32 +398,91 @@ class Ledger:
             self._appender.append_locked([event])
         return event.id
 
-    def _watched_event(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> NewEvent:
-        ended: Mapping[str, Any] = end if end is not None else {"status": "unknown", "error_type": "ClientDied"}
-        # What was answered stands above what was asked for, also where it says that the standard price holds.
-        told = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
-        context = {name: told[name] for name in told.keys() - CONTEXT_FIELDS} | pricing_context(told)
-        attributes = self._attributes.resolve(
+    def _append_watched(
+        self, begin: Mapping[str, Any], end: Mapping[str, Any] | None, held: Reservation | None
+    ) -> tuple[NewEvent, tuple[str, ...]]:
+        """Append a watched call, and settle its hold; returns the event and the alerts that it gave rise to."""
+        event, data = self._watched_event(begin, end, held)
+        if held is None and not self._has_budgets:
+            self._append([event])
+            return event, ()
+        self._adopt_due()
+        alerts = self._enforcing().settle(event, data)
+        if self._spool.is_waiting():
+            self.bring_in_spooled()
+        return event, alerts
+
+    def _append_spooled(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> None:
+        """Append a call that has waited: its hold, if it had one, is of a process that has ended, or lost already."""
+        self._current_book()
+        if not (self._has_budgets or begin.get("declared")):
+            self._append_adopting([self._watched_event(begin, end, None)[0]])
+            return
+        held = self._enforcing().reserved(str(begin["id"]))
+        event, data = self._watched_event(begin, end, held)
+        self._adopt_due()
+        self._enforcing().settle(event, data)
+
+    def _asked(self, begin: Mapping[str, Any]) -> AskedCall:
+        begin, plain = _safe(begin)
+        return asked_call(
+            begin,
+            self._attributes_of(begin),
+            _context(begin, {}),
+            os_user=self._attributes.os_user,
+            plain=plain,
+        )
+
+    def _attributes_of(self, begin: Mapping[str, Any]) -> dict[str, Any]:
+        return self._attributes.resolve(
             begin.get("attributes") or {},
             flags=begin.get("run_flags"),
             environment=begin.get("environment") or {},
             folder=begin.get("cwd"),
             live=True,
         )
+
+    def _watched_event(
+        self, begin: Mapping[str, Any], end: Mapping[str, Any] | None, held: Reservation | None
+    ) -> tuple[NewEvent, dict[str, Any]]:
+        """The event of a watched call and its data.  What its hold says of it is repeated, and its book prices it."""
+        ended: Mapping[str, Any] = end if end is not None else {"status": "unknown", "error_type": "ClientDied"}
+        told = {**begin, **(end or {})}
+        fields = {**begin, **ended, "pricing_context": _context(begin, ended)}
+        attributes, book = None, None
+        if held is not None:
+            fields |= {name: begin.get(name) for name in _COUNTED_BY & ended.keys()}
+            fields["started_at"] = held.asked.data["started_at"]
+            attributes = held.asked.data
+            book = self._store.load_book(held.book)
         built = build_call(
-            {**begin, **ended, "pricing_context": context},
-            attributes,
-            book=self._current_book(),
+            fields,
+            attributes if attributes is not None else self._attributes_of(begin),
+            book=book or self._current_book(),
             origin=str(begin.get("origin") or "hook"),
             os_user=self._attributes.os_user,
             live=True,
-            fingerprint={**begin, **(end or {})},
+            fingerprint=told,
+            plain=is_plain(told),
         )
+        if held is not None:
+            built.data["hold_id"] = held.hold_id
         event_id = begin["id"]
         if not isinstance(event_id, str) or _ID.fullmatch(event_id) is None:
             raise InputRefused("the call's id is no UUID in its one spelling")
         check_live_data(built.type, built.data)
-        return NewEvent.of(built.type, event_id, built.data)
+        return NewEvent.of(built.type, event_id, built.data), built.data
+
+    def _is_marked(self) -> bool:
+        """Whether the home is marked as one where a budget blocks: another process may just have set the first one."""
+        return os.path.lexists(self._blocking)
+
+    def _enforcing(self) -> Enforcement:
+        if self._enforcement is None:
+            from .budgets._enforcement import Enforcement  # SQLite comes with it, which no home without budgets needs
+
+            self._enforcement = Enforcement(self.home, self._disk, self._appender)
+        return self._enforcement
 
     def _append(self, events: Sequence[NewEvent]) -> None:
         self._append_adopting(events)
@@ -354,6 +491,11 @@ class Ledger:
 
     def _append_adopting(self, events: Sequence[NewEvent]) -> None:
         """Append after the book is adopted that prices the events, where that is due."""
+        self._adopt_due()
+        self._appender.append(events)
+
+    def _adopt_due(self) -> None:
+        """Adopt the book that calls are priced by, where the home does not have it yet."""
         adoption = self._adoption
         if self._book is not None and adoption is None and not self._has_book():
             adoption = adoption_of_loaded(self._store, self._book.sha256)  # the home was removed meanwhile
@@ -363,7 +505,6 @@ class Ledger:
                 self._adoption = None
             else:
                 self._look_again()  # another process has adopted other prices meanwhile
-        self._appender.append(events)
 
     def _look_again(self) -> None:
         """Look up the home's book anew for the next call."""
@@ -383,7 +524,7 @@ class Ledger:
         """
         seen = self._appender.adoptions_seen
         if self._book is None or (self._book_as_of != seen and self._adoption is None):
-            adopted = adopted_book(self.home, self._disk)
+            adopted, self._has_budgets = what_holds(self.home, self._disk)
             if self._book is None:
                 self._adoption = plan_adoption(self._store, adopted)
             planned = self._adoption
@@ -412,6 +553,20 @@ def _plain_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         except InputRefused as error:
             raise InputRefused(f"{name}: {error}") from None
     return given, False
+
+
+def _safe(given: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What is told of a watched call, as JSON values, and whether it came as plain ones."""
+    if type(given) is dict and is_plain(given, DEPTH_MAX):
+        return given, True
+    return json_safe(given, strict=False), False
+
+
+def _context(begin: Mapping[str, Any], ended: Mapping[str, Any]) -> dict[str, str]:
+    """What a price may hang on: what was answered stands above what was asked for, also where it says that the standard
+    price holds."""
+    told = {**(begin.get("pricing_context") or {}), **(ended.get("pricing_context") or {})}
+    return {name: told[name] for name in told.keys() - CONTEXT_FIELDS} | pricing_context(told)
 
 
 def _told(error: Exception) -> str:

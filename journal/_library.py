@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -11,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from ._attributes import NAMES
 from ._calls import check_field_names
-from ._errors import UsageError
+from ._errors import KeledgerError, UsageError
 from ._identity import new_id
 from ._time import format_time, now_us
+from .capture.declared import WrongBudget, declared
+from .capture.shape import shape_of
 from .usage import extract_response, provider_name
 
 if TYPE_CHECKING:
     from ._ledger import Ledger, Recorded
+    from .budgets._enforcement import Reservation
 
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -29,6 +35,9 @@ class LibraryCall:
     ``complete(response)`` tells how it was answered.  Leaving the block by an exception records ``call.failed``: status
     ``error`` where the exception carries an HTTP status, else ``unknown``, for it may have been billed.  Leaving it
     without ``complete()`` is ``unknown`` too; after ``not_sent()`` nothing is recorded.  The exception goes on.
+
+    Entering the block reserves what the call may cost, where a budget covers it, and raises BudgetExceeded where one
+    says no: then nothing is to be sent.  ``async with`` does the same without holding up the event loop.
     """
 
     def __init__(self, ledger: Ledger, fields: Mapping[str, Any], request: object) -> None:
@@ -37,6 +46,8 @@ class LibraryCall:
             raise UsageError("ledger.call() makes its own id; give client_call_id or call_keys instead")
         self.id = new_id()
         self.recorded: Recorded | None = None
+        self.reservation: Reservation | None = None
+        """What is held for the call, where a budget covers it."""
         self._ledger = ledger
         self._fields = dict(fields)
         self._request = request
@@ -45,6 +56,7 @@ class LibraryCall:
         self._started_ns = 0
         self._pid = 0
         self._begin: dict[str, Any] = {}
+        self._met = threading.Lock()
 
     def __enter__(self) -> LibraryCall:
         if self._begin:
@@ -60,10 +72,44 @@ class LibraryCall:
             "environment": self._ledger.environment,
             "cwd": _working_folder(),
             "pricing_context": _requested_context(self._request),
+            "request": shape_of(self._request) if self._request is not None else None,
+            "declared": _declared(),
             **self._fields,
         }
+        self.reservation = self._ledger.reserve(self._begin)
         self._started_ns = time.monotonic_ns()
         return self
+
+    async def __aenter__(self) -> LibraryCall:
+        import asyncio  # whoever gets here has it
+
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(None, self._enter_beside)
+        except asyncio.CancelledError:  # the thread may go on, and nobody will ever leave the block
+            loop.run_in_executor(None, self._give_back_if_second)
+            raise
+
+    def _enter_beside(self) -> LibraryCall:
+        """Enter in a thread beside the event loop, whose task may be cancelled meanwhile."""
+        self.__enter__()
+        self._give_back_if_second()
+        return self
+
+    def _give_back_if_second(self) -> None:
+        """Called by a thread that has entered, and for a task that was cancelled while it did: the later one leaves."""
+        if not self._met.acquire(blocking=False):
+            self.not_sent()
+            self.__exit__(None, None, None)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        import asyncio
+
+        # Begun at once, and shielded: a task that is cancelled once more must not leave its call half told.
+        loop = asyncio.get_running_loop()
+        await asyncio.shield(loop.run_in_executor(None, self.__exit__, kind, error, traceback))
 
     def complete(self, response: object, **fields: Any) -> None:
         """Tell how the call was answered.
@@ -96,10 +142,25 @@ class LibraryCall:
         duration_ms = (time.monotonic_ns() - self._started_ns) // 1_000_000
         if self._end is None:
             if self._not_sent:
+                with contextlib.suppress(KeledgerError):  # the hold is found lost; what was not sent must not fail
+                    self._ledger.release(self.id)
                 return
             self._end = _failure(error)
         self._end.setdefault("duration_ms", duration_ms)
         self.recorded = self._ledger.record_hook(self._begin, self._end)
+
+
+def _declared() -> list[dict[str, str]]:
+    """The budget of the ``keledger run`` that this process was started by.  Raises UsageError where it is none."""
+    text = os.environ.get("KELEDGER_RUN_FLAGS")
+    if not text:
+        return []
+    try:
+        return declared(None, json.loads(text))
+    except WrongBudget as error:
+        raise UsageError(str(error)) from None
+    except ValueError:  # somebody else's idea of that variable
+        return []
 
 
 def _failure(error: BaseException | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ NAMES_ABOVE = 2
 """Folders above a home that are made with it where they are missing: ``.local`` and ``share``."""
 
 _ADOPTED = b'"type":"prices.adopted"'
+_BUDGET_SET = b'"type":"budget.set"'
 
 
 class _NotSynced(WriteFailed):
@@ -68,7 +69,7 @@ class NewestSegment:
         self.above_merged = False
         """Whether the ticks were raised above what a merge, under way or dead, has brought."""
         self.adoptions_seen = 0
-        """Grows when another process may have adopted other prices, as far as was seen here."""
+        """Grows when other prices may have been adopted elsewhere, or a budget was set, as far as was seen here."""
 
     @property
     def tail(self) -> Tail:
@@ -121,6 +122,7 @@ class NewestSegment:
         the next one.
         """
         tail = self.tail
+        self.adoptions_seen += _BUDGET_SET in data
         self._unfinished = tail.end + len(data)
         tail.write(data)
         lock_given_back = False
@@ -203,7 +205,7 @@ class NewestSegment:
         data = self._disk.read_at(tail.descriptor, tail.end, size - tail.end) if size > tail.end else b""
         if len(data) != size - tail.end:
             return False
-        self.adoptions_seen += _ADOPTED in data
+        self.adoptions_seen += _ADOPTED in data or _BUDGET_SET in data
         start = data.rfind(b"\n", 0, -1) + 1
         line = data[start:]
         above = stated_hash(data[:start]) if start else tail.hash

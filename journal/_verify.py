@@ -83,7 +83,7 @@ def verify(
         result.anchors.append((anchor.name, not broken))
         result.findings += broken
     result.books, wrong = check_prices(home, journal.books())
-    result.findings += [*wrong, *_spooled(home)]
+    result.findings += [*wrong, *_spooled(home), *_guard(home, depth)]
     journal.done()
     return result
 
@@ -125,6 +125,20 @@ def _spooled(home: Home) -> list[Finding]:
         message = f"{waiting} calls wait in {folder}: the next append brings them in"
         found.append(Finding("spool_waiting", folder, message, damage=False))
     return found
+
+
+def _guard(home: Home, depth: Depth) -> list[Finding]:
+    """Whether the budgets' sums are what the journal comes to, where any are kept."""
+    folder = home.path / "guard"
+    if depth == "chain" or not folder.is_dir():
+        return []
+    from .budgets._comparing import compare_guard  # SQLite, which a home without budgets need not load
+
+    remedy = "delete that folder, it is made anew; no call was counted wrongly in any report"
+    return [
+        Finding("guard_differs", str(folder), f"{folder} does not say what the journal does: {difference}; {remedy}")
+        for difference in compare_guard(home)
+    ]
 
 
 class _Pass:

@@ -92,19 +92,51 @@ class Appender:
 
     @property
     def adoptions_seen(self) -> int:
-        """Grows when another process may have adopted other prices, as far as appending has seen."""
+        """Grows when another process may have adopted other prices or set a budget, as far as appending has seen."""
         return self._newest.adoptions_seen
 
-    def append(self, events: Sequence[NewEvent]) -> list[Appended]:
+    @property
+    def present_writer(self) -> str:
+        """The home's own writer, as of the last look: what :meth:`append` decides by, and after :meth:`writer`."""
+        return self._newest.writer.writer
+
+    @property
+    def names_seen(self) -> int:
+        """Grows when another process may have put other writers' files in place, as far as appending has seen."""
+        return self._newest.adoptions_seen
+
+    def read_behind(self, segment: int, offset_bytes: int) -> bytes | None:
+        """The whole lines of the newest segment behind an offset; None where that is in another one.
+
+        Called under :meth:`locked`, after :meth:`writer`, or from what :meth:`append` decides by.
+        """
+        tail = self._newest.tail
+        if tail.number != segment or tail.end < offset_bytes:
+            return None
+        try:
+            return self.disk.read_at(tail.descriptor, offset_bytes, tail.end - offset_bytes)
+        except OSError as error:
+            raise HomeError(f"cannot read {tail.path}: {error.strerror}") from error
+
+    def append(self, events: Sequence[NewEvent] | Callable[[], Sequence[NewEvent]]) -> list[Appended]:
         """Make the events durable, under one lock and one sync (batches over the limit: one sync each 4 MiB).
+
+        A function says under the lock what is to be appended, and may raise; then nothing is written.
 
         Raises AppendRefused where nothing of them can appear, AppendUnknown where they may, HomeError where the
         home cannot be used.  After an exception, appending the same events under their ids is always safe.
         """
+        decide = events if callable(events) else None
         if not events:
             return []
         try:
             with self._locked:
+                if decide is not None:
+                    self._look()
+                    events = decide()
+                    if not events:
+                        return []
+                assert not callable(events)
                 try:
                     return self._append(events, self._lock.give_back if self._lock.was_contended else None)
                 except WriteFailed as error:

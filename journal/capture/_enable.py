@@ -42,8 +42,8 @@ class Installation:
     """One interpreter and its KePrompt.
 
     ``version`` is None where it has none; ``fits`` says whether this keledger knows how that version calls models;
-    ``keledger`` is the interpreter that journals its calls, None where it is not enabled, and ``intact`` whether
-    what the ``.pth`` file points to is still there.
+    ``keledger`` is the interpreter that journals its calls, None where it is not enabled, ``intact`` whether what
+    the ``.pth`` file points to is still there, and ``statements`` whether it turns on ``.budget`` and ``.cost_check``.
     """
 
     interpreter: str
@@ -53,6 +53,7 @@ class Installation:
     pth: Path
     keledger: str | None
     intact: bool
+    statements: bool = False
 
     @property
     def enabled(self) -> bool:
@@ -98,8 +99,11 @@ def find_all() -> Iterator[Installation | KePromptUnusable]:
             yield own
 
 
-def enable(installation: Installation) -> Installation:
-    """Write the ``.pth`` file, whole or not at all.  Raises KePromptUnusable."""
+def enable(installation: Installation, *, statements: bool = False) -> Installation:
+    """Write the ``.pth`` file, whole or not at all; with *statements* prompts may hold ``.budget`` and ``.cost_check``.
+
+    Raises KePromptUnusable.
+    """
     place = installation.interpreter
     if installation.version is None:
         raise KePromptUnusable(f"{place} has no keprompt: give the interpreter that runs it as --python")
@@ -112,7 +116,7 @@ def enable(installation: Installation) -> Installation:
         )
     temporary = installation.pth.with_suffix(f".{os.getpid()}.tmp")
     try:
-        temporary.write_text(pth_text(_HERE / "client.py", sys.executable), encoding="ascii")
+        temporary.write_text(pth_text(_HERE / "client.py", sys.executable, statements), encoding="ascii")
         temporary.replace(installation.pth)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -142,9 +146,8 @@ def examine(interpreter: str) -> Installation:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise KePromptUnusable(f"{interpreter} does not run as a Python: {_last_line(error)}") from None
     pth = Path(found["site_folder"]) / PTH_NAME
-    keledger, intact = _read_pth(pth)
     fits = found.get("request_parameters") == REQUEST_PARAMETERS
-    return Installation(interpreter, found["python"], found["version"], fits, pth, keledger, intact)
+    return Installation(interpreter, found["python"], found["version"], fits, pth, *_read_pth(pth))
 
 
 def interpreter_of(script: str) -> str:
@@ -185,27 +188,27 @@ def _handed_on_to(script: str, lines: list[str]) -> str | None:
     return None
 
 
-def pth_text(client_file: Path, helper: str) -> str:
+def pth_text(client_file: Path, helper: str, statements: bool = False) -> str:
     """The file's text: what it belongs to, as a comment for :func:`examine`, and the bootstrap as one line."""
     tree = ast.parse((_HERE / "on_path" / "_keledger_bootstrap.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             del node.body[0]
-    code = f"{ast.unparse(tree)}\ninstall({str(client_file)!r}, {helper!r})\n"
-    about = json.dumps({"client": str(client_file), "keledger": helper})
+    code = f"{ast.unparse(tree)}\ninstall({str(client_file)!r}, {helper!r}, {statements!r})\n"
+    about = json.dumps({"client": str(client_file), "keledger": helper, "statements": statements})
     return f"# {about}\nimport sys; exec({code!a}, {{'__name__': '_keledger_bootstrap'}})\n"
 
 
-def _read_pth(path: Path) -> tuple[str | None, bool]:
-    """The interpreter that a ``.pth`` file starts, None where there is no file, and whether all of it is there."""
+def _read_pth(path: Path) -> tuple[str | None, bool, bool]:
+    """The interpreter that a ``.pth`` file starts (None without one), if all is there, and ``statements``."""
     try:
         about: Any = json.loads(path.read_text(encoding="ascii").partition("\n")[0].lstrip("# "))
         parts = [about["client"], about["keledger"]]
     except FileNotFoundError:
-        return None, False
+        return None, False, False
     except (OSError, ValueError, KeyError, TypeError):
-        return "unreadable", False
-    return parts[1], all(Path(part).exists() for part in parts)
+        return "unreadable", False, False
+    return parts[1], all(Path(part).exists() for part in parts), about.get("statements") is True
 
 
 def _executable(name: str) -> str:

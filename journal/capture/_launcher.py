@@ -56,42 +56,57 @@ class CommandNotStarted(Exception):
 class Outcome:
     """How a run ended: the command's status as a shell gives it, the run's id, and what became of its calls."""
 
-    def __init__(self, status: int, run: str, server: CallServer | None) -> None:
+    def __init__(self, status: int, run: str, server: CallServer | None, budget: Mapping[str, Any] | None) -> None:
         self.status = status
         self.run = run
         self.recorded = server.recorded if server else 0
         self.spooled = server.spooled if server else 0
         self.unsent = server.unsent if server else 0
+        self.refused = server.refused if server else 0
+        self.budget = budget
+        """How the run's own budget stands, as :meth:`Ledger.covers` tells it; None without one."""
 
 
-def launch(command: list[str], *, home: str, flags: Mapping[str, object], say: Callable[[str], None]) -> Outcome:
+def launch(
+    command: list[str],
+    *,
+    home: str,
+    flags: Mapping[str, object],
+    say: Callable[[str], None],
+    statements: bool = False,
+) -> Outcome:
     """Run *command* and journal its model calls in *home*.
 
-    *flags* are the attributes given to ``keledger run``; *say* takes a sentence for the user.  Inside another run
-    with the same home the command simply takes this process's place, under the outer launcher.  Raises
-    CommandNotStarted.
+    *flags* are the attributes given to ``keledger run``, and as ``budget`` what it may cost; *say* takes a sentence
+    for the user; *statements* turns on ``.budget`` and ``.cost_check``.  Inside another run with the same home the
+    command simply takes this process's place, under the outer launcher.  Raises CommandNotStarted.
     """
     inside = _is_inside_run_of(home)
     _inherit_flags(flags)
+    if statements:
+        os.environ["KELEDGER_STATEMENTS"] = "1"
     if inside:
         _become(command)
     run = os.environ.setdefault("KELEDGER_RUN", _new_run())
     os.environ["KELEDGER_HOME"] = home
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (ON_PATH, os.environ.get("PYTHONPATH"))))
     listener = _listen(say)
+    server, budget = None, None
     try:
         signals = _hear_signals()
         child = Command(command)
         try:
             server = _attend(child, signals, listener, home, say)
+            if server is not None:
+                budget = _budget_of_run(server)
+                server.close()
         except Exception as error:  # noqa: BLE001  a fault of keledger's is no reason to leave the command alone
             say(f"calls are not journaled from here on, they go to the spool: {type(error).__name__}: {error}")
-            server = None
             child.wait(signals)
     finally:
         if listener is not None:
             _remove(listener)
-    return Outcome(child.status or 0, run, server)
+    return Outcome(child.status or 0, run, server, budget)
 
 
 def _attend(
@@ -109,7 +124,6 @@ def _attend(
     while child.status is None:
         server.serve(None)
     _drain(server)
-    server.close()
     return server
 
 
@@ -177,7 +191,10 @@ def _is_inside_run_of(home: str) -> bool:
 
 
 def _inherit_flags(flags: Mapping[str, object]) -> None:
-    """Leave the flags to the clients; those of an inner run stand above those of an outer one, tag by tag."""
+    """Leave the flags to the clients; those of an inner run stand above those of an outer one, tag by tag.
+
+    A budget an inner run can only tighten: it is a part of the outer one.
+    """
     outer = os.environ.get("KELEDGER_RUN_FLAGS")
     if flags:
         import json
@@ -186,6 +203,10 @@ def _inherit_flags(flags: Mapping[str, object]) -> None:
         with contextlib.suppress(ValueError):  # somebody else's idea of that variable
             merged = json.loads(outer) if outer else {}
         merged = merged if isinstance(merged, dict) else {}
+        if "budget" in merged and "budget" in flags:
+            from .declared import tighter
+
+            flags = {**flags, "budget": tighter(merged["budget"], flags["budget"])}
         merged = {**merged, **flags, "tags": {**merged.get("tags", {}), **flags.get("tags", {})}}  # type: ignore[dict-item]
         os.environ["KELEDGER_RUN_FLAGS"] = json.dumps(merged, separators=(",", ":"))
 
@@ -272,9 +293,22 @@ def _open_ledger(home: str) -> Recorder:
     # With what the closing line needs: now it is loaded while the command goes on, later somebody would wait.
     from keledger.journal import Ledger, tail_totals  # noqa: F401
 
+    from .client import run_flags
+
     ledger = Ledger.open(home)
-    ledger.prepare()
+    ledger.prepare(guarded="budget" in run_flags())
     return ledger
+
+
+def _budget_of_run(server: CallServer) -> Mapping[str, Any] | None:
+    """How the run's own budget stands, once a call was made or refused under it."""
+    from .client import run_flags, uuid7
+
+    limit = run_flags().get("budget")
+    if limit is None or not (server.recorded or server.refused or server.unsent):
+        return None
+    asked = {"id": uuid7(), "run": os.environ["KELEDGER_RUN"], "declared": [{"scope": "run", "limit_usd": limit}]}
+    return next((row for row in server.covers(asked) if row["declared"] == "run"), None)
 
 
 def _drain(server: CallServer) -> None:

@@ -1,8 +1,8 @@
 """keledger's side of the line: one thread that serves all clients of a run, and journals what they say.
 
-The launcher and the helper both run it.  It answers before it does anything else, because somebody waits for
-`go` in front of a request; the ledger, whose import takes the time, is opened when a client has said `hello` and
-nobody waits.
+The launcher and the helper both run it.  Whoever waits for `go` in front of a request has it from the ledger, for a
+budget may be in the way; the ledger, whose import takes the time, is opened when a client has said `hello` and nobody
+waits.  A fault of keledger's lets the call go, except where a budget stands that blocks.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import os
 import selectors
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from .client import PROTOCOL, encode, keep, spool_folder
+from .client import PROTOCOL, budget_blocks, encode, keep, spool_folder
 
 LINE_BYTES_MAX = 1024 * 1024
 """A longer line is no message: the usage object, the largest part of one, is held to a quarter of this."""
 
 READ_BYTES = 64 * 1024
+
+COVERED_ROWS_MAX = 200
+"""What covers a call is told in one line, which must fit in what a socket takes at once."""
 
 
 class Recorded(Protocol):
@@ -33,9 +36,25 @@ class Recorded(Protocol):
     @property
     def problem(self) -> str | None: ...
 
+    @property
+    def alerts(self) -> Sequence[str]: ...
+
+
+class Reserved(Protocol):
+    """A hold on budgets; ``alerts`` are sentences for the user."""
+
+    @property
+    def alerts(self) -> Sequence[str]: ...
+
 
 class Recorder(Protocol):
     """What a server needs of a Ledger."""
+
+    def reserve(self, begin: Mapping[str, Any]) -> Reserved | None: ...
+
+    def release(self, call_id: str) -> None: ...
+
+    def covers(self, begin: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]: ...
 
     def record_hook(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Recorded: ...
 
@@ -47,20 +66,21 @@ class CallServer:
 
     *open_ledger* is called once, when a client is there.  *say* takes a sentence for the user.  ``recorded``
     counts the calls that were handed to the ledger, ``spooled`` those that wait in the spool instead, ``unsent``
-    those whose request never left.
+    those whose request never left, ``refused`` those that a budget did not let go.
     """
 
     def __init__(self, open_ledger: Callable[[], Recorder], say: Callable[[str], None]) -> None:
         self.recorded = 0
         self.spooled = 0
         self.unsent = 0
+        self.refused = 0
         self._open_ledger = open_ledger
         self._say = say
         self._selector = selectors.DefaultSelector()
         self._clients: set[_Client] = set()
         self._ledger: Recorder | None = None
         self._ledger_wanted = False
-        self._ledger_failed = False
+        self._ledger_problem: str | None = None
         self._said = False
 
     def listen(self, listener: socket.socket) -> None:
@@ -142,11 +162,12 @@ class CallServer:
         if kind == "hello":
             if message["protocol"] != PROTOCOL:
                 raise ValueError("another protocol")
-            self._ledger_wanted = self._ledger is None and not self._ledger_failed
+            self._ledger_wanted = self._ledger is None and self._ledger_problem is None
         elif kind == "begin":
+            self._admit(client, message["begin"])
+        elif kind == "covers":
             begin = message["begin"]
-            client.calls[begin["id"]] = begin
-            client.reply("go", begin["id"])
+            client.reply("covered", begin["id"], rows=self.covers(begin))
         elif kind == "end":
             begin = message["begin"]
             client.calls.pop(begin["id"], None)
@@ -156,6 +177,62 @@ class CallServer:
             client.reply("done", begin["id"])
         elif kind == "unsent" and client.calls.pop(message["id"], None) is not None:
             self.unsent += 1
+            self._release(message["id"])
+
+    def covers(self, begin: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the budgets that cover a call have left, as :meth:`Ledger.covers` tells it; nothing where it cannot."""
+        ledger = self._opened_ledger()
+        try:
+            return [dict(row) for row in ledger.covers(begin)][:COVERED_ROWS_MAX] if ledger is not None else []
+        except Exception as error:  # noqa: BLE001  nobody's call may end for a question
+            self._say(f"budgets cannot be told: {_reason(error)}")
+            return []
+
+    def _admit(self, client: _Client, begin: dict[str, Any]) -> None:
+        """Let a call go, or refuse it, once the ledger has said which."""
+        refusal = self._refusal(client, begin)
+        if refusal is None:
+            client.calls[begin["id"]] = begin
+            client.reply("go", begin["id"])
+        else:
+            self.refused += 1
+            self._say(f"call refused: {refusal}")
+            client.reply("refuse", begin["id"], text=refusal)
+
+    def _refusal(self, client: _Client, begin: dict[str, Any]) -> str | None:
+        """Hold a call against the budgets that cover it.  Why it must not be made; None where it may."""
+        blocks = bool(begin.get("declared")) or budget_blocks()
+        if blocks:
+            client.reply("wait", begin["id"])  # however long it takes, nothing goes without an answer
+        ledger = self._opened_ledger(again=blocks)
+        if ledger is None:
+            problem = self._ledger_problem
+        else:
+            try:
+                reservation = ledger.reserve(begin)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told, and decided below
+                if _is_refusal(error):
+                    return str(error)
+                problem = _reason(error)
+            else:
+                self._tell(reservation.alerts if reservation is not None else ())
+                return None
+        if blocks or budget_blocks():
+            return f"{problem}; and where a budget blocks nothing is sent without being held against it"
+        return None
+
+    def _release(self, call_id: str) -> None:
+        """Give back what is held for a call that was not made."""
+        if self._ledger is None:
+            return
+        try:
+            self._ledger.release(call_id)
+        except Exception as error:  # noqa: BLE001  it is found lost later, and told as such
+            self._say(f"the hold of call {call_id} cannot be given back: {_reason(error)}")
+
+    def _tell(self, alerts: Sequence[str]) -> None:
+        for sentence in alerts:
+            self._say(sentence)
 
     def _client_died(self, client: _Client) -> None:
         """The end of the file: what was under way was sent, and nobody will ever know what it took."""
@@ -172,6 +249,7 @@ class CallServer:
         ledger = self._opened_ledger()
         if ledger is None:
             keep(begin, end)
+            self._spools(self._ledger_problem or "the home cannot be opened")
             self.spooled += 1
             return
         try:
@@ -183,17 +261,18 @@ class CallServer:
             return
         self.recorded += recorded.journaled
         self.spooled += not recorded.journaled
+        self._tell(recorded.alerts)
         if not recorded.journaled:
             self._spools(recorded.problem or "the journal cannot be written")
 
-    def _opened_ledger(self) -> Recorder | None:
+    def _opened_ledger(self, *, again: bool = False) -> Recorder | None:
+        """The ledger, opened when it is first needed; where that failed, *again* tries once more."""
         self._ledger_wanted = False
-        if self._ledger is None and not self._ledger_failed:
+        if self._ledger is None and (again or self._ledger_problem is None):
             try:
                 self._ledger = self._open_ledger()
             except Exception as error:  # noqa: BLE001  the command must run whatever is wrong with the home
-                self._ledger_failed = True
-                self._spools(_reason(error))
+                self._ledger_problem = _reason(error)
         return self._ledger
 
     def _spools(self, reason: str) -> None:
@@ -212,10 +291,10 @@ class _Client:
         self.calls: dict[str, dict[str, Any]] = {}
         self.last_ended: str | None = None
 
-    def reply(self, kind: str, identifier: str) -> None:
+    def reply(self, kind: str, identifier: str, **facts: object) -> None:
         # Where nobody reads any more, the end of the file follows, and that is what counts.
         with contextlib.suppress(OSError):
-            self.connection.send(encode({"type": kind, "id": identifier}))
+            self.connection.send(encode({"type": kind, "id": identifier, **facts}))
 
 
 def is_own_user(connection: socket.socket) -> bool:
@@ -229,6 +308,13 @@ def is_own_user(connection: socket.socket) -> bool:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return bool(uid == os.geteuid())
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a budget said no, rather than keledger failed."""
+    from keledger.journal._errors import BudgetExceeded
+
+    return isinstance(error, BudgetExceeded)
 
 
 def _reason(error: Exception) -> str:

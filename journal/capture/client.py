@@ -1,13 +1,14 @@
 """What runs inside KePrompt's own interpreter: it watches the one method through which models are called.
 
-This one file is loaded by path, just before ``keprompt.AiProvider`` is imported, into an environment that may
-hold neither keledger nor anything it depends on.  So it imports the standard library alone, keeps to Python
-3.10's syntax, and tells keledger's own interpreter of each call over a socket; docs/keprompt.md has the
-protocol.
+This file is loaded by path, just before ``keprompt.AiProvider`` is imported, into an environment that may hold
+neither keledger nor anything it depends on; what lies beside it is loaded the same way, when it is needed.  So it
+imports the standard library alone, keeps to Python 3.10's syntax, and tells keledger's own interpreter of each
+call over a socket; docs/keprompt.md has the protocol.
 
 Two rules shape it.  The user's call goes on: no fault in here may break it, every wait is bounded, and what
-cannot be told is kept in the spool.  And nothing private leaves: no message text, headers, keys, URL, nor the
-text of an exception, which may quote all of them.
+cannot be told is kept in the spool; only a budget that blocks stops it, and where one stands no call is made
+without keledger's leave.  And nothing private leaves: no message text, headers, keys, URL, nor the text of an
+exception, which may quote all of them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ GO_WAIT_S = 5.0
 DONE_WAIT_S = 10.0
 LATE_WAIT_S = 0.2
 
+# Where a budget stands that blocks, nothing is sent without an answer, so it is waited for longer.
+GUARD_WAIT_S = 60.0
+
 # A usage object takes some hundred bytes; this only keeps a broken one from clogging the line.
 USAGE_BYTES_MAX = 256 * 1024
 
@@ -61,7 +65,18 @@ RAISED_BEFORE_SENDING = frozenset(
 
 
 class CallRefused(Exception):
-    """keledger says no to this call.  To KePrompt it is a failed call: nothing is sent, the chat is saved."""
+    """A budget says no to this call.  To KePrompt it is a failed call: nothing is sent, the chat is saved."""
+
+
+@functools.cache
+def beside(name: str) -> Any:
+    """A module that lies beside this file, loaded by its path as this one is."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(f"_keledger_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = sys.modules[spec.name] = module_from_spec(spec)  # type: ignore[arg-type, union-attr]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
 
 
 def say(sentence: str) -> None:
@@ -89,24 +104,29 @@ def quietly(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def find_provider(name: str, path: Any, target: Any, helper: str | None) -> Any:
     """Find KePrompt's provider module as Python would, and have it watched as soon as it is executed."""
+    return find_module(name, path, target, lambda module: watch(module, helper))
+
+
+def find_module(name: str, path: Any, target: Any, then: Callable[[Any], None]) -> Any:
+    """Find a module of KePrompt's as Python would, and have *then* called with it as soon as it is executed."""
     for finder in sys.meta_path:
         if getattr(finder, "keledger", False) or not hasattr(finder, "find_spec"):
             continue
         spec = finder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            _watch_after_execution(spec.loader, name, helper)
+            _call_after_execution(spec.loader, name, then)
             return spec
     return None
 
 
 @quietly
-def _watch_after_execution(loader: Any, name: str, helper: str | None) -> None:
+def _call_after_execution(loader: Any, name: str, then: Callable[[Any], None]) -> None:
     execute = loader.exec_module
 
     def exec_module(module: Any) -> None:
         execute(module)
         if module.__name__ == name:  # a loader may serve more than one module
-            watch(module, helper)
+            then(module)
 
     loader.exec_module = exec_module
 
@@ -121,7 +141,7 @@ def watch(module: Any, helper: str | None) -> None:
     if not callable(original) or list(inspect.signature(original).parameters) != REQUEST_PARAMETERS:
         say(
             f"{client_name()} calls models in a way that this keledger does not know, so its calls are not "
-            "journaled; look for a newer keledger"
+            "journaled, nor held to a budget; look for a newer keledger"
         )
         return
     wire = Wire()
@@ -131,6 +151,14 @@ def watch(module: Any, helper: str | None) -> None:
     line.helper = helper
     if os.environ.get("KELEDGER_SOCKET"):
         line.hello()  # the launcher loads what it needs while KePrompt goes on importing
+    _add_statements()
+
+
+@quietly
+def _add_statements() -> None:
+    """Have ``.budget`` and ``.cost_check`` understood where the user has turned them on, and nowhere else."""
+    if os.environ.get("KELEDGER_STATEMENTS") or any(getattr(finder, "statements", False) for finder in sys.meta_path):
+        beside("statements").add_when_loaded(sys.modules[__name__])
 
 
 def _watched(original: Callable[..., Any], wire: Wire) -> Callable[..., Any]:
@@ -218,12 +246,14 @@ class Call:
         self._end: dict[str, Any] | None = None
 
     def begin(self) -> None:
-        """Tell of the call before its request leaves.  Raises CallRefused where keledger says no."""
+        """Tell of the call before its request leaves.  Raises CallRefused where a budget does not let it."""
         try:
-            self._announce()
+            announced = self._announce()
         except KeyboardInterrupt:
             self._withdraw()
             raise
+        if not announced and (budget_blocks() or "budget" in run_flags()):
+            raise CallRefused(say_refusal("keledger cannot tell what this call may cost, and a budget stands"))
 
     def end(self, exchange: Exchange, answer: Any, error: BaseException | None) -> None:
         """Tell how the call ended.  An interrupt in here is let through, but only once that is told."""
@@ -234,11 +264,15 @@ class Call:
             raise
 
     @quietly
-    def _announce(self) -> None:
+    def _announce(self) -> bool:
         self._begin = begin_facts(*self._given)
+        declared = declared_limits(getattr(getattr(self._given[0], "prompt", None), "vm", None))
+        if declared:
+            self._begin["declared"] = declared
         refusal = line.begin(self._begin)
         if refusal is not None:
             raise CallRefused(refusal)
+        return True
 
     @quietly
     def _close(self, exchange: Exchange, answer: Any, error: BaseException | None) -> None:
@@ -298,7 +332,8 @@ def begin_facts(handler: Any, data: Any, label: Any) -> dict[str, Any]:
         "model": model,
         "pricing_context": lambda: _pricing_context(request),
         "attributes": lambda: _attributes(machine.vdict),
-        "run_flags": lambda: json.loads(os.environ.get("KELEDGER_RUN_FLAGS", "{}")),
+        "request": lambda: beside("shape").shape_of(request),
+        "run_flags": lambda: {name: value for name, value in run_flags().items() if name != "budget"},
         "environment": _environment,
         "cwd": os.getcwd,
     }
@@ -308,6 +343,36 @@ def begin_facts(handler: Any, data: Any, label: Any) -> dict[str, Any]:
             if value not in (None, "", {}):
                 facts[name] = value if isinstance(value, (dict, list)) else str(value)
     return facts
+
+
+def declared_limits(machine: Any) -> list[dict[str, str]]:
+    """What the run and the prompt say that they may cost.  Raises CallRefused for an amount that is none."""
+    module = beside("declared")
+    try:
+        found: list[dict[str, str]] = module.declared(machine, run_flags())
+    except module.WrongBudget as error:
+        raise CallRefused(say_refusal(str(error))) from None
+    return found
+
+
+def run_flags() -> dict[str, Any]:
+    """What was given to ``keledger run``."""
+    with contextlib.suppress(ValueError):
+        flags = json.loads(os.environ.get("KELEDGER_RUN_FLAGS", "{}"))
+        if isinstance(flags, dict):
+            return flags
+    return {}
+
+
+def budget_blocks() -> bool:
+    """Whether keledger has left word that a budget stands in this home that blocks calls."""
+    return os.path.exists(home_folder() / "guard" / "blocking")
+
+
+def say_refusal(sentence: str) -> str:
+    """Say why a call is not made, and return it: where keledger itself refuses, keledger says so."""
+    say(f"call refused: {sentence}")
+    return sentence
 
 
 def end_facts(exchange: Exchange, answer: Any, error: BaseException | None) -> dict[str, Any]:
@@ -448,15 +513,25 @@ class Line:
 
     def begin(self, begin: dict[str, Any]) -> str | None:
         """Announce a call and wait for leave.  The text of a refusal, or None."""
-        reply = self._ask({"type": "begin", "begin": begin}, begin["id"], ("go", "refuse"), GO_WAIT_S)
-        if reply is not None and reply.get("type") == "refuse":
+        blocks = bool(begin.get("declared")) or budget_blocks()
+        reply = self._ask({"type": "begin", "begin": begin}, ("go", "refuse"), GUARD_WAIT_S if blocks else GO_WAIT_S)
+        answer = reply["type"] if reply is not None else "wait" if blocks else "go"
+        if answer == "refuse":
             return str(reply.get("text") or "keledger refuses this call")
+        if answer == "wait":
+            self.unsent(begin)  # leave that comes too late is given back
+            return say_refusal("keledger does not answer, and where a budget blocks nothing is sent without its leave")
         return None
 
     def end(self, begin: dict[str, Any], end: dict[str, Any]) -> bool:
         """Report a call's end, with its beginning, which may not have arrived.  True once keledger has it."""
-        message = {"type": "end", "begin": begin, "end": end}
-        return self._ask(message, begin["id"], ("done",), DONE_WAIT_S) is not None
+        reply = self._ask({"type": "end", "begin": begin, "end": end}, ("done",), DONE_WAIT_S)
+        return reply is not None and reply["type"] == "done"
+
+    def covers(self, begin: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """What the budgets that cover a call have left, one row each; None where keledger does not answer."""
+        reply = self._ask({"type": "covers", "begin": begin}, ("covered",), DONE_WAIT_S)
+        return reply.get("rows") if reply is not None else None
 
     def unsent(self, begin: dict[str, Any]) -> None:
         """Take an announced call back: its request never left."""
@@ -477,12 +552,15 @@ class Line:
             self._socket.close()
         self._forget()
 
-    def _ask(self, message: dict[str, Any], identifier: str, replies: tuple[str, ...], wait_s: float) -> Any:
-        """Send a message and return the reply to it, or None where none came in time."""
+    def _ask(self, message: dict[str, Any], replies: tuple[str, ...], wait_s: float) -> Any:
+        """Send a message about a call and return the reply to it; where none came in time, None or the plea to wait."""
+        identifier = message["begin"]["id"]
+        patient = wait_s >= GUARD_WAIT_S
+        plea = None
         with self._lock:
-            if not self._connected():
+            if not self._connected(again=patient):
                 return None
-            deadline = time.monotonic() + (LATE_WAIT_S if self._late else wait_s)
+            deadline = time.monotonic() + (LATE_WAIT_S if self._late and not patient else wait_s)
             self._late = False
             try:
                 self._send(message)
@@ -490,11 +568,13 @@ class Line:
                     reply = self._receive(deadline)
                     if reply.get("id") == identifier and reply.get("type") in replies:
                         return reply
+                    if reply.get("id") == identifier and reply.get("type") == "wait":
+                        plea, deadline = reply, time.monotonic() + GUARD_WAIT_S
             except TimeoutError:
                 self._late = True
             except (OSError, ValueError):
                 self._hang_up()
-            return None
+            return plea
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._socket is not None
@@ -516,8 +596,8 @@ class Line:
         reply = json.loads(text)
         return reply if isinstance(reply, dict) else {}
 
-    def _connected(self) -> bool:
-        if self._socket is None and not self._given_up:
+    def _connected(self, *, again: bool = False) -> bool:
+        if self._socket is None and (again or not self._given_up):
             address = os.environ.get("KELEDGER_SOCKET")
             self._socket = (dial(address) if address else None) or (start(self.helper) if self.helper else None)
             try:

@@ -188,5 +188,5 @@ def test_schema_of_one_type_and_of_all() -> None:
     assert one["properties"]["type"] == {"const": "call.completed"}
     every = keledger("schema").json
     assert one in every["oneOf"]
-    assert "budget.set" in every["x-reserved-types"]
+    assert "split.set" in every["x-reserved-types"]
     assert json.dumps(one)  # no value that is not JSON

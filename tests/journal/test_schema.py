@@ -62,7 +62,7 @@ def test_json_schema_names_every_type() -> None:
     assert set(schema["x-reserved-types"]) | set(MODELS) == set(TYPES_RESERVED)
     assert json_schema("call.completed")["properties"]["type"] == {"const": "call.completed"}
     with pytest.raises(UsageError, match="reserved for a later release"):
-        json_schema("budget.set")
+        json_schema("split.set")
     with pytest.raises(UsageError, match="not an event type"):
         json_schema("weather.changed")
 

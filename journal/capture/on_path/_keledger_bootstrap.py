@@ -12,10 +12,11 @@ import sys
 class KePromptFinder:
     """An import finder that answers for one module name and stays out of every other import."""
 
-    def __init__(self, client_file: str, helper: object) -> None:
+    def __init__(self, client_file: str, helper: object, statements: bool) -> None:
         self.keledger = (client_file, helper)  # told apart by this from finders that really find modules
         self.client_file = client_file
         self.helper = helper
+        self.statements = statements
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         if name != "keprompt.AiProvider":
@@ -40,8 +41,12 @@ class KePromptFinder:
         return client
 
 
-def install(client_file: str, helper: object) -> None:
-    """Put the finder in front; ``helper`` is keledger's interpreter, or None where a launcher listens."""
+def install(client_file: str, helper: object, statements: bool = False) -> None:
+    """Put the finder in front.
+
+    ``helper`` is keledger's interpreter, or None where a launcher listens; ``statements`` has the client file look
+    for ``.budget`` and ``.cost_check`` in prompts.
+    """
     # In a virtual environment Python 3.11 goes through the .pth files twice.
     if not any(getattr(finder, "keledger", None) == (client_file, helper) for finder in sys.meta_path):
-        sys.meta_path.insert(0, KePromptFinder(client_file, helper))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, KePromptFinder(client_file, helper, statements))  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def read(raw: Mapping[str, Any], reading: Reading) -> Iterator[Cell]:
         if not isinstance(entry.get("litellm_provider"), str):
             notes.skipped.append(f"litellm {key}: it has no provider")
             continue
-        entries[_model(reading.names, entry["litellm_provider"], key)].append((key, entry))
+        entries[model_of(reading.names, entry["litellm_provider"], key)].append((key, entry))
     for (provider, model), found in entries.items():
         first, taken = "", list[Cell]()
         for key, entry in sorted(found, key=lambda each: _preference(*each)):
@@ -88,7 +88,7 @@ def _preference(key: str, entry: Mapping[str, Any]) -> tuple[bool, bool, str]:
     return entry["litellm_provider"].startswith("vertex_ai"), "/" not in key, key
 
 
-def _model(names: Names, litellm_provider: str, key: str) -> tuple[str, str]:
+def model_of(names: Names, litellm_provider: str, key: str) -> tuple[str, str]:
     """The provider and model of the book."""
     kind = _KIND_OF_MODEL.fullmatch(litellm_provider)
     name = kind[1] if kind is not None else _PROVIDERS.get(litellm_provider, litellm_provider)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 
-from keledger.journal import Home
+from keledger.journal import Home, Ledger
 from keledger.journal._line import TAIL_BYTES, ZERO_HASH
+from keledger.journal.budgets import budget_fields
+from keledger.journal.budgets._store import FILE_NAME
 from tests.journal.tampering import chained, cut_lines, edit_line, hash_of, lines_of
 from tests.journal.unreadable import shut
 
@@ -145,6 +148,16 @@ def _spool_open(home: Home) -> None:
     home.spool.chmod(0o777)
 
 
+def _guard_wrong(home: Home) -> None:
+    """A window's sum is another one than the journal's; the file says nothing of it."""
+    with Ledger.open(home.path) as ledger:
+        ledger.budgets.set(budget_fields("all", limit="5", period="total"))
+    connection = sqlite3.connect(home.path / "guard" / FILE_NAME)
+    with connection:
+        connection.execute("UPDATE sums SET amounts = '1,0,0,0,0,0,1,0,0,0,0' WHERE scope = 2")
+    connection.close()
+
+
 def _rewritten_far(home: Home) -> None:
     """The merged writer's last line is another one than was merged, with a hash that fits."""
     path = far(home)[-1]
@@ -154,6 +167,7 @@ def _rewritten_far(home: Home) -> None:
 
 
 HARMS: dict[str, tuple[Callable[[Home], None], str, set[str]]] = {
+    "sums of budgets that nobody journaled": (_guard_wrong, "events", {"guard_differs"}),
     "a changed line": (_line_damaged, "chain", {"line_damaged"}),
     "a missing segment": (
         lambda home: own(home)[1].unlink(),

@@ -1,0 +1,169 @@
+"""Holder files: ``holds/<hold id>`` is locked for as long as the process lives that makes the call.
+
+The kernel gives the lock back when the process ends, however it ends; so who finds it free, under the home's lock,
+knows that nobody is left to say how the call went.  They are no cache: they stand for calls that are under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from keledger.journal._boot import boot_id
+from keledger.journal._disk import Disk, close_quietly
+from keledger.journal._errors import AppendRefused
+from keledger.journal._home import Home, remedy
+
+_START_FIELD = 22
+"""Of /proc/PID/stat, counted from 1: when the process started, in ticks since the boot (proc(5))."""
+
+
+_all_holders: weakref.WeakSet[Holders] = weakref.WeakSet()
+
+
+def _drop_inherited() -> None:
+    for holders in list(_all_holders):
+        holders.drop_inherited()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
+
+
+class Holders:
+    """The holder files of this process's own calls."""
+
+    def __init__(self, home: Home, disk: Disk) -> None:
+        self._folder, self._disk = home.path / "holds", disk
+        self._descriptors: dict[str, int] = {}
+        _all_holders.add(self)
+
+    def take(self, hold_id: str) -> dict[str, Any]:
+        """Make and lock the file of a hold; returns what the hold's event says of its holder.
+
+        Called under the home's lock, before the event is written.  Raises AppendRefused.
+        """
+        holder = this_process()
+        try:
+            descriptor = self._create(hold_id)
+            self._descriptors[hold_id] = descriptor
+            if not self._disk.lock(descriptor, 0):
+                raise OSError(errno.EWOULDBLOCK, "another process has locked it")
+            os.write(descriptor, orjson.dumps(holder))
+        except OSError as error:
+            self.give_back(hold_id)
+            raise AppendRefused(
+                f"cannot keep a hold in {self._folder}: {error.strerror}; nothing was reserved; {remedy(error)}"
+            ) from error
+        return holder
+
+    def give_back(self, hold_id: str) -> None:
+        """Remove the file of a hold that has ended, or was never made; nothing where it is not this process's."""
+        descriptor = self._descriptors.pop(hold_id, None)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._disk.remove(self._folder / hold_id)
+            close_quietly(self._disk, descriptor)
+
+    def let_go(self, hold_id: str) -> None:
+        """Unlock the file of a hold whose call could not be journaled: whoever finds it calls the hold lost."""
+        descriptor = self._descriptors.pop(hold_id, None)
+        if descriptor is not None:
+            close_quietly(self._disk, descriptor)
+
+    def has(self, hold_id: str) -> bool:
+        """Whether this process keeps the hold."""
+        return hold_id in self._descriptors
+
+    def close(self) -> None:
+        """Let go of all."""
+        for hold_id in list(self._descriptors):
+            self.let_go(hold_id)
+
+    def _create(self, hold_id: str) -> int:
+        path = self._folder / hold_id
+        try:
+            return self._disk.create_exclusive(path)
+        except FileNotFoundError:
+            self._disk.make_folder(self._folder)
+        except FileExistsError:  # left by a reservation that was never written
+            return self._disk.open_append(path)
+        return self._disk.create_exclusive(path)
+
+    def drop_inherited(self) -> None:
+        """In a forked child: an open copy would keep the locks when the parent has died."""
+        for descriptor in self._descriptors.values():
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._descriptors.clear()
+
+
+def this_process() -> dict[str, Any]:
+    """Boot, process and its start: as a hold names its holder."""
+    return {"boot_id": boot_id() or "unknown", "pid": os.getpid(), **_started(os.getpid())}
+
+
+def why_lost(home: Home, disk: Disk, hold_id: str, holder: Mapping[str, Any]) -> str | None:
+    """Why nobody keeps a hold any more, in a word; None while somebody does.  Called under the home's lock.
+
+    Where the file is missing, removed by hand or in a power cut, the process itself is asked for.
+    """
+    path = home.path / "holds" / hold_id
+    try:
+        descriptor = disk.open_to_lock(path)
+    except FileNotFoundError:
+        return None if _lives(holder) else "process_gone"
+    except OSError:
+        return None  # nobody can tell: it goes on counting
+    try:
+        return "process_ended" if disk.lock(descriptor, 0) else None
+    except OSError:
+        return None
+    finally:
+        close_quietly(disk, descriptor)
+
+
+def remove_file(home: Home, disk: Disk, hold_id: str) -> None:
+    """Remove the file that a dead process has left, once the hold's ending is journaled."""
+    with contextlib.suppress(OSError):
+        disk.remove(home.path / "holds" / hold_id)
+
+
+def left_files(home: Home) -> list[Path]:
+    """All holder files."""
+    with contextlib.suppress(OSError):
+        return sorted((home.path / "holds").iterdir())
+    return []
+
+
+def _lives(holder: Mapping[str, Any]) -> bool:
+    """Whether the very process is there: a number is given again, but not with the same start."""
+    if holder.get("boot_id") != (boot_id() or "unknown"):
+        return False
+    pid = holder["pid"]
+    started = _started(pid)
+    if "process_started" in holder:
+        return bool(started) and started["process_started"] == holder["process_started"]
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _started(pid: int) -> dict[str, int]:
+    """When a process started; empty where the system does not tell, or there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            behind_name = file.read().rpartition(b")")[2].split()
+        return {"process_started": int(behind_name[_START_FIELD - 3])}
+    except (OSError, ValueError, IndexError):
+        return {}

@@ -1,0 +1,327 @@
+"""How large a hold is: what a call may cost, told before it is made.
+
+Three of the policies learn from what the last calls of the same prompt and model took, and fall back on shipped priors
+where too few are known; the fourth, ``max``, is an upper bound (:mod:`._bounds`).  ``docs/budgets.md`` has the rules
+and how often each of them is overshot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keledger.journal._money import usd_to_pico
+from keledger.journal.prices import BUCKETS, TIER_BUCKETS, Book
+
+from ._bounds import Unbounded, Unpriced, most_tokens, upper_bound
+from ._model_limits import limits_of
+
+__all__ = ["History", "Sized", "Unbounded", "Unpriced", "history_key", "size_at_rate", "size_hold"]
+
+HISTORY_CALLS_MAX = 100
+"""How many calls of a prompt and model are remembered: enough for a 99th percentile, few enough to follow a change."""
+
+PERCENT = {"p50": 50, "p90": 90, "p99": 99}
+"""The policies that learn, and the share of calls that their hold is to cover."""
+
+_DEVIATIONS = {"p50": 0.0, "p90": 1.281552, "p99": 2.326348}
+"""Where these shares lie in a normal distribution, in standard deviations."""
+
+_PICO_MAX = 2**62
+"""What a part of a call's cost is cut to where it is remembered: JSON's integers end at 2^63."""
+
+_OUTPUT_TOKENS = frozenset(bucket for bucket in BUCKETS if bucket.startswith("output_"))
+_OUTPUT_BUCKETS = _OUTPUT_TOKENS | {"web_searches", "file_searches", "requests"}
+"""What does not grow with the request: the answer, and fees."""
+
+_PRIORS = Path(__file__).parents[2] / "data" / "hold_priors.toml"
+
+
+class Sized(NamedTuple):
+    """What a call may cost, and how that was come to.
+
+    ``method`` is ``history``, ``prior``, ``bound``, ``rate`` (all tokens at one price) or ``free``; ``calls`` says how
+    many past ones were known.  The tokens are those for which the amount stands.
+    """
+
+    amount_pico: int
+    method: str
+    calls: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Past(NamedTuple):
+    """One call of a history: what it took, and what that cost by which of the history's books, None if unpriced."""
+
+    book: int
+    request_bytes: int | None
+    input_tokens: int
+    input_pico: int | None
+    output_tokens: int
+    output_pico: int | None
+    usage: Mapping[str, int]
+    context: Mapping[str, str] | None
+    response_model: str | None
+
+
+class History:
+    """What the last calls of one prompt and model took.  Never changed: what adds to it returns another one.
+
+    ``rows`` are JSON values, from which it can be made again.  Rows that are not of this form are no calls.
+    """
+
+    __slots__ = ("_books", "_calls")
+
+    def __init__(self, rows: object = None) -> None:
+        self._books: list[str] = []
+        self._calls: list[Sequence[Any]] = []
+        if isinstance(rows, dict) and rows.get("form") == 1:
+            self._books, self._calls = rows["books"], rows["calls"]
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """The calls, newest last, as JSON values."""
+        return {"form": 1, "books": self._books, "calls": self._calls}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, data: Mapping[str, Any], *, request_bytes: int | None) -> History:
+        """With one more call: *data* of its event, and how long its request was where that is known."""
+        usage, cost = data["usage"], data["cost"]
+        input_pico, output_pico = _parts(cost) if cost["state"] == "priced" else (None, None)
+        answered = data.get("response_model")
+        calls = self._calls[1 - HISTORY_CALLS_MAX :]
+        books, calls = _still_used(self._books, calls)
+        if cost["book"] not in books:
+            books = [*books, cost["book"]]
+        call = _Past(
+            books.index(cost["book"]),
+            request_bytes,
+            sum(count for bucket, count in usage.items() if bucket in TIER_BUCKETS),
+            input_pico,
+            sum(count for bucket, count in usage.items() if bucket in _OUTPUT_TOKENS),
+            output_pico,
+            usage,
+            data.get("pricing_context"),
+            answered if answered != data["model"] else None,
+        )
+        return _history(books, [*calls, list(call)])
+
+    def repriced(self, book: Book, provider: str, model: str, at_us: int) -> History:
+        """With all calls priced by *book*, as if they were made at this instant; itself where they are."""
+        if self._books == [book.sha256] or not self._calls:
+            return self
+        calls = [_priced_again(call, book, self._books, provider, model, at_us) for call in self.all()]
+        return _history([book.sha256], [list(call) for call in calls])
+
+    def all(self) -> list[_Past]:
+        """All calls, oldest first."""
+        return [_Past._make(call) for call in self._calls]
+
+    def priced(self) -> list[Sequence[Any]]:
+        """The calls that have a price, oldest first, as rows."""
+        return [call for call in self._calls if call[3] is not None]
+
+
+def history_key(provider: str, model: str, prompt: str | None) -> str:
+    """Under what the calls of a prompt and model are remembered together; calls without a prompt are, too."""
+    return f"{provider}\n{model}\n{prompt or ''}"
+
+
+def size_hold(
+    policy: str,
+    *,
+    book: Book,
+    provider: str,
+    model: str,
+    at_us: int,
+    context: Mapping[str, str],
+    shape: Mapping[str, Any] | None,
+    history: History | None,
+) -> Sized | Unbounded | Unpriced:
+    """What to keep back for a call of *model*, begun at *at_us*, by one of the policies p50, p90, p99 and max.
+
+    *book* is the one that will price the call, *context* the pricing context asked for, *shape* what is told of the
+    request (``capture/shape.py``), *history* what :func:`history_key` finds.
+    """
+    if policy == "max":
+        bound = upper_bound(book, provider, model, at_us=at_us, context=context, shape=shape)
+        if not isinstance(bound, (Unbounded, Unpriced)):
+            method = "bound" if bound.amount_pico else "free"
+            return Sized(bound.amount_pico, method, 0, bound.input_tokens, bound.output_tokens)
+        return bound
+    if book.match(provider, model) is None:
+        return Unpriced(f"the price book has no model {model} of {provider}")
+    calls = history.repriced(book, provider, model, at_us).priced() if history is not None else []
+    costs = _hypothetical(calls, None if shape is None else shape.get("bytes"))
+    rank = -(-(len(costs) + 1) * PERCENT[policy] // 100)
+    if rank <= len(costs):
+        unpriced = _unpriced_now(_Past._make(calls[-1]), book, provider, model, at_us)
+        return unpriced or _learned("history", calls, costs, sorted(costs)[rank - 1])
+    prior = _prior(policy, book, provider, model, at_us, context, shape)
+    if isinstance(prior, Unpriced):
+        return prior
+    if costs and max(costs) > prior.amount_pico:
+        return _learned("prior", calls, costs, max(costs))
+    return prior._replace(calls=len(costs))
+
+
+def size_at_rate(
+    policy: str,
+    pico_per_token: int,
+    *,
+    book: Book,
+    provider: str,
+    model: str,
+    shape: Mapping[str, Any] | None,
+    history: History | None,
+) -> Sized | Unbounded:
+    """What to keep back for a call of a model that no book prices, every token of it at one flat price."""
+    if policy == "max":
+        most = most_tokens(book, provider, model, shape)
+        if isinstance(most, Unbounded):
+            return most
+        tokens = most.input_tokens + most.output_tokens
+        return Sized(tokens * pico_per_token, "rate", 0, most.input_tokens, most.output_tokens)
+    input_tokens, output_tokens = _prior_tokens(policy, book, provider, model, shape)
+    calls = history.all() if history is not None else []
+    took = sorted(((call.input_tokens, call.output_tokens) for call in calls), key=sum)
+    rank = -(-(len(took) + 1) * PERCENT[policy] // 100)
+    if took and (rank <= len(took) or sum(took[-1]) > input_tokens + output_tokens):
+        input_tokens, output_tokens = took[min(rank, len(took)) - 1]
+    return Sized((input_tokens + output_tokens) * pico_per_token, "rate", len(took), input_tokens, output_tokens)
+
+
+def _hypothetical(calls: Sequence[Sequence[Any]], request_bytes: int | None) -> list[int]:
+    """What each of the past calls would have cost with a request of this length.
+
+    The part of a cost that grows with the request is taken as proportional to it, and rounded up to picodollars.
+    """
+    if not request_bytes:
+        return [call[3] + call[5] for call in calls]
+    return [
+        -(-input_pico * request_bytes // length) + output_pico if length else input_pico + output_pico
+        for _, length, _, input_pico, _, output_pico, _, _, _ in calls
+    ]
+
+
+def _unpriced_now(call: _Past, book: Book, provider: str, model: str, at_us: int) -> Unpriced | None:
+    """Whether what a past call took has no price any more, as where a model was withdrawn."""
+    cost = _price(call, book, provider, model, at_us)
+    return _no_price(cost, provider, model) if cost["state"] == "unpriced" else None
+
+
+def _no_price(cost: Mapping[str, Any], provider: str, model: str) -> Unpriced:
+    return Unpriced(f"the price book has no price of {model} of {provider} for {', '.join(cost['missing'])}")
+
+
+def _learned(method: str, calls: Sequence[Sequence[Any]], costs: Sequence[int], amount: int) -> Sized:
+    """A size that is what one of the past calls would have cost."""
+    call = calls[costs.index(amount)]
+    return Sized(amount, method if amount else "free", len(costs), call[2], call[4])
+
+
+def _prior(
+    policy: str,
+    book: Book,
+    provider: str,
+    model: str,
+    at_us: int,
+    context: Mapping[str, str],
+    shape: Mapping[str, Any] | None,
+) -> Sized | Unpriced:
+    """What a call of this shape costs by the shipped priors."""
+    input_tokens, output_tokens = _prior_tokens(policy, book, provider, model, shape)
+    usage = {"input_uncached": input_tokens, "output_text": output_tokens, "requests": 1}
+    cost = book.price(provider=provider, model=model, usage=usage, at_us=at_us, context=context)
+    if cost["state"] == "unpriced" and cost["missing"] == ["output_text"]:  # as embeddings have none
+        output_tokens = 0
+        usage = {"input_uncached": input_tokens, "requests": 1}
+        cost = book.price(provider=provider, model=model, usage=usage, at_us=at_us, context=context)
+    if cost["state"] == "unpriced":
+        return _no_price(cost, provider, model)
+    amount = usd_to_pico(cost["total_usd"])
+    return Sized(amount, "prior" if amount else "free", 0, input_tokens, output_tokens)
+
+
+def _prior_tokens(
+    policy: str, book: Book, provider: str, model: str, shape: Mapping[str, Any] | None
+) -> tuple[int, int]:
+    """Tokens of input and output that the priors expect of a call of this shape."""
+    priors, shape = _priors(), shape or {}
+    limits = limits_of(book, provider, model)
+    if shape.get("bytes"):
+        input_tokens = math.ceil(shape["bytes"] / priors["input"]["bytes_per_token"][policy])
+        if not shape.get("self_contained") and limits.context_window:
+            input_tokens = min(input_tokens, limits.context_window)  # most of the bytes may be those of a picture
+    else:
+        input_tokens = _quantile(priors["input"]["unknown"], policy)
+    kind = "plain" if limits.reasons is False else "reasoning"
+    output_tokens = _quantile(priors["output"][kind], policy)
+    limit = shape.get("max_output_tokens")
+    return input_tokens, min(output_tokens, limit or output_tokens) * shape.get("choices", 1)
+
+
+def _quantile(distribution: Mapping[str, float], policy: str) -> int:
+    """A share's place in a log-normal distribution, in whole tokens."""
+    return math.ceil(distribution["median_tokens"] * math.exp(distribution["sigma"] * _DEVIATIONS[policy]))
+
+
+@cache
+def _priors() -> dict[str, Any]:
+    """``data/hold_priors.toml``, read when a hold first needs it."""
+    import tomllib
+
+    return tomllib.loads(_PRIORS.read_text(encoding="utf-8"))
+
+
+def _history(books: list[str], calls: Sequence[Sequence[Any]]) -> History:
+    return History({"form": 1, "books": books, "calls": calls})
+
+
+def _still_used(books: list[str], calls: list[Sequence[Any]]) -> tuple[list[str], list[Sequence[Any]]]:
+    """A history without the books by which none of its calls is priced any more."""
+    used = {call[0] for call in calls} if len(books) > 1 else set(range(len(books)))
+    if len(used) == len(books):
+        return books, calls
+    kept = sorted(used)
+    return [books[place] for place in kept], [[kept.index(call[0]), *call[1:]] for call in calls]
+
+
+def _parts(cost: Mapping[str, Any]) -> tuple[int, int]:
+    """A cost in two: what grows with the request, and what does not."""
+    input_pico = output_pico = 0
+    for line in cost["lines"]:
+        pico = usd_to_pico(line["usd"]) if "usd" in line else 0
+        if line["bucket"] in _OUTPUT_BUCKETS:
+            output_pico += pico
+        else:
+            input_pico += pico
+    return min(input_pico, _PICO_MAX), min(output_pico, _PICO_MAX)
+
+
+def _priced_again(call: _Past, book: Book, books: Sequence[str], provider: str, model: str, at_us: int) -> _Past:
+    """A past call by another book; what that has no price for keeps its own."""
+    if books[call.book] == book.sha256:
+        return call._replace(book=0)
+    cost = _price(call, book, provider, model, at_us)
+    if cost["state"] != "priced":
+        return call._replace(book=0)
+    input_pico, output_pico = _parts(cost)
+    return call._replace(book=0, input_pico=input_pico, output_pico=output_pico)
+
+
+def _price(call: _Past, book: Book, provider: str, model: str, at_us: int) -> dict[str, Any]:
+    """The cost of a past call, were it made at this instant."""
+    return book.price(
+        provider=provider,
+        model=book.priced_model(provider, model, call.response_model),
+        usage=call.usage,
+        at_us=at_us,
+        context=call.context or {},
+    )

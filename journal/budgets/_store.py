@@ -1,0 +1,365 @@
+"""What the fold of the journal keeps, in one SQLite file behind dicts: sums by window, holds, and where events stand.
+
+A reservation touches a handful of rows of what may be millions, so each is read when it is first asked for and written
+in batches.  SQLite, because a file that must be read whole takes 60 ms to open at 100,000 windows (measured), this half
+a one.  Every use of the file is under the home's lock, so SQLite's own is never contended.  The plain rollback journal
+is used and not the write-ahead log, in which SQLite up to 3.51.2, which Pythons of today still link, may skip pages when a
+checkpoint and a commit meet.  The file is a cache: whatever is wrong with it, it is built anew.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from keledger.journal._disk import FILE_MODE
+
+from ._sizes import History
+
+FORMAT = 1
+"""Of the tables below, and of what the fold puts there: another one's file is built anew."""
+
+FILE_NAME = f"budgets-{FORMAT}.sqlite3"
+
+ROWS_KEPT_MAX = 50_000
+"""Rows that are kept in memory after they were written: some 30 MB."""
+
+CALLS, LOST, RESOLVED, UNPRICED, ADJUSTMENTS, OPEN = range(6)
+"""Places of a window's picodollars in its sums."""
+
+CALL_COUNT, LOST_COUNT, UNPRICED_COUNT, UNKNOWN_COUNT, OPEN_COUNT = range(6, 11)
+"""Places of its counts."""
+
+_NOTHING = (0,) * 11
+
+SumsKey = tuple[int, str, int]
+"""A scope's number, the values of its group as JSON text, and the slot of :class:`.Windows`."""
+
+Sums = list[int]
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE sums (
+    scope INTEGER, grp TEXT, slot INTEGER, amounts TEXT NOT NULL, PRIMARY KEY (scope, grp, slot)
+) WITHOUT ROWID;
+CREATE TABLE place (
+    id BLOB PRIMARY KEY, writer INTEGER NOT NULL, segment INTEGER NOT NULL, start INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE hold (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE call_key (key TEXT, id TEXT, rank TEXT NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE exception (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE history (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE alert (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Place(NamedTuple):
+    """Where an event's line begins."""
+
+    writer: str
+    segment: int
+    start: int
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+class Rows:
+    """A table of JSON values by a text key, as a dict that is read row by row."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        *,
+        read: Callable[[Any], Any] = _as_it_is,
+        write: Callable[[Any], Any] = _as_it_is,
+    ) -> None:
+        """*read* and *write* make what is kept of JSON values, and JSON values of what is kept."""
+        self._connection, self._table, self._read, self._as_json = connection, table, read, write
+        self._kept: dict[str, Any] = {}
+        self._changed: set[str] = set()
+
+    def get(self, key: str) -> Any:
+        """The value under a key; None where there is none."""
+        try:
+            return self._kept[key]
+        except KeyError:
+            found = self._connection.execute(f"SELECT value FROM {self._table} WHERE key = ?", (key,)).fetchone()
+            value = self._kept[key] = self._read(_loaded(found[0])) if found is not None else None
+            return value
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value under a key; None takes it out.  Money in it is text: JSON's numbers end at 2^63."""
+        self._kept[key] = value
+        self._changed.add(key)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Everything, in no order."""
+        for key, value in self._connection.execute(f"SELECT key, value FROM {self._table}").fetchall():
+            if key not in self._changed:
+                yield key, self._read(_loaded(value))
+        yield from [(key, self._kept[key]) for key in self._changed if self._kept[key] is not None]
+
+    def flush(self) -> None:
+        """Write what has changed."""
+        gone = [(key,) for key in self._changed if self._kept[key] is None]
+        new = [
+            (key, orjson.dumps(self._as_json(self._kept[key]))) for key in self._changed if self._kept[key] is not None
+        ]
+        if gone:
+            self._connection.executemany(f"DELETE FROM {self._table} WHERE key = ?", gone)
+        if new:
+            self._connection.executemany(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)", new)
+        self._changed.clear()
+        if len(self._kept) > ROWS_KEPT_MAX:
+            self._kept.clear()
+
+
+class IdsRepeat(Exception):
+    """An event came twice, and was not looked for."""
+
+
+class Store:
+    """The rows of one file.  Raises sqlite3.Error where it is damaged, missing or of another format."""
+
+    def __init__(self, path: Path | None, *, new: bool = False, only_new_ids: bool = False) -> None:
+        """Without a path, an empty one that is never written.
+
+        *only_new_ids*: no event comes twice, as is nearly always so; writing raises IdsRepeat where one did."""
+        if new and path is not None:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        self.path = path if path is not None else Path(":memory:")
+        # The lock that every use is under keeps threads apart; SQLite need not hold them to the one that opened it.
+        self._connection = sqlite3.connect(
+            f"file:{_quoted(path)}?mode=rw" if path is not None else ":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=1
+        )
+        try:
+            if new or path is None:
+                # Nobody knows the name yet: whoever dies here leaves a file that is never opened.
+                self._connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;" + _TABLES)
+            else:
+                self._connection.execute("PRAGMA journal_mode=PERSIST")
+                self._connection.execute("PRAGMA synchronous=FULL")
+                self._connection.execute("PRAGMA mmap_size=0")
+            self.holds = Rows(self._connection, "hold")
+            self.exceptions = Rows(self._connection, "exception")
+            self.histories = Rows(self._connection, "history", read=History, write=lambda history: history.rows)
+            self.alerts = Rows(self._connection, "alert")
+            self._sums: dict[SumsKey, Sums] = {}
+            self._changed: set[SumsKey] = set()
+            self._slots: dict[tuple[int, str], dict[int, Sums]] = {}
+            self._running: dict[tuple[int, str], tuple[int, int, Sums]] = {}
+            self._places: dict[str, Place] = {}
+            self._keys: dict[str, list[tuple[str, str]]] = {}
+            self._writers: list[str] = []
+            self._is_new, self._only_new_ids = new, only_new_ids
+            if not new and path is not None:
+                self._writers = self.meta("writers")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._connection.close()
+
+    def meta(self, name: str) -> Any:
+        """What was written with the last flush under a name of its own."""
+        found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()
+        if found is None:
+            raise sqlite3.DatabaseError(f"{self.path} has no {name}")
+        return orjson.loads(found[0])
+
+    def add(self, keys: Sequence[SumsKey], amounts: Sequence[tuple[int, int]]) -> None:
+        """Add amounts, each with its place, to the sums of several windows."""
+        for key in keys:
+            sums = self._sums.get(key)
+            if sums is None:
+                sums = self.sums(key)
+            for index, amount in amounts:
+                sums[index] += amount
+            if self._running:
+                self._add_running(key, amounts)
+        self._changed.update(keys)
+
+    def _add_running(self, key: SumsKey, amounts: Sequence[tuple[int, int]]) -> None:
+        running = self._running.get(key[:2])
+        if running is not None and running[0] <= key[2] < running[1]:
+            for index, amount in amounts:
+                running[2][index] += amount
+
+    def sums(self, key: SumsKey) -> Sums:
+        """The sums of a window, not to be changed; zeros where nothing was counted in it."""
+        try:
+            return self._sums[key]
+        except KeyError:
+            found = self._connection.execute(
+                "SELECT amounts FROM sums WHERE scope = ? AND grp = ? AND slot = ?", key
+            ).fetchone()
+            sums = self._sums[key] = _parse(found[0]) if found is not None else list(_NOTHING)
+            slots = self._slots.get(key[:2])
+            if slots is not None:
+                slots[key[2]] = sums
+            return sums
+
+    def sums_between(self, scope: int, group: str, start: int, end: int) -> Sums:
+        """The sums over the slots in ``[start, end)`` of a group, not to be changed."""
+        running = self._running.get((scope, group))
+        if running is None or running[:2] != (start, end):
+            slots = self._slots.get((scope, group))
+            if slots is None:
+                slots = self._slots[scope, group] = dict(self._stored_slots(scope, group))
+            within = [sums for slot, sums in slots.items() if start <= slot < end]
+            running = (start, end, [sum(column) for column in zip(_NOTHING, *within, strict=True)])
+            self._running[scope, group] = running
+        return running[2]
+
+    def slots_of(self, scope: int, group: str) -> list[tuple[int, Sums]]:
+        """Every slot of a group, and its sums."""
+        return list(self._stored_slots(scope, group))
+
+    def _stored_slots(self, scope: int, group: str) -> Iterator[tuple[int, Sums]]:
+        rows = self._connection.execute("SELECT slot FROM sums WHERE scope = ? AND grp = ?", (scope, group))
+        slots = {slot for (slot,) in rows} | {key[2] for key in self._sums if key[:2] == (scope, group)}
+        for slot in slots:
+            yield slot, self.sums((scope, group, slot))
+
+    def windows(self, scope: int) -> list[tuple[str, int, Sums]]:
+        """Group, slot and sums of everything that was counted for a scope."""
+        stored = self._connection.execute("SELECT grp, slot, amounts FROM sums WHERE scope = ?", (scope,))
+        found = {(group, slot): _parse(amounts) for group, slot, amounts in stored}
+        found.update((key[1:], sums) for key, sums in self._sums.items() if key[0] == scope and any(sums))
+        return [(group, slot, sums) for (group, slot), sums in sorted(found.items())]
+
+    def all_sums(self) -> dict[SumsKey, Sums]:
+        """The sums of every window of which anything was counted."""
+        rows = self._connection.execute("SELECT scope, grp, slot, amounts FROM sums").fetchall()
+        found = {(scope, group, slot): _parse(amounts) for scope, group, slot, amounts in rows}
+        return {key: sums for key, sums in {**found, **self._sums}.items() if any(sums)}
+
+    def place(self, event_id: str) -> Place | None:
+        """Where the copy of an event stands that counts; None for one that was not seen."""
+        place = self._places.get(event_id)
+        if place is None:
+            found = self._connection.execute(
+                "SELECT writer, segment, start FROM place WHERE id = ?", (_bytes(event_id),)
+            ).fetchone()
+            if found is not None:
+                place = Place(self._writers[found[0]], found[1], found[2])
+        return place
+
+    def knows(self, event_id: str) -> bool:
+        """Whether an event was taken before."""
+        return event_id in self._places or (not self._only_new_ids and self.place(event_id) is not None)
+
+    def put_place(self, event_id: str, place: Place) -> None:
+        """Remember where an event stands."""
+        self._places[event_id] = place
+
+    def ids_under(self, call_key: str) -> list[tuple[str, str]]:
+        """Rank and id of the calls that have a key."""
+        rows = self._connection.execute("SELECT rank, id FROM call_key WHERE key = ?", (call_key,)).fetchall()
+        return [*rows, *self._keys.get(call_key, ())]
+
+    def put_call_key(self, call_key: str, event_id: str, rank: str) -> None:
+        """Remember that a call has a key."""
+        self._keys.setdefault(call_key, []).append((rank, event_id))
+
+    def flush(self, meta: dict[str, Any]) -> None:
+        """Write everything that has changed, and *meta*, in one transaction."""
+        before_ns = os.stat(self.path).st_mtime_ns
+        if not self._is_new:
+            self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._write(meta)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        if self._is_new:
+            self._connection.execute("BEGIN")
+            return
+        # The kernel's own stamp has grains of 4 ms, and the clock may stand still: two states never have one stamp.
+        now_ns = max(time.time_ns(), before_ns + 1)
+        os.utime(self.path, ns=(now_ns, now_ns))
+
+    def finish(self) -> None:
+        """Bring a new file to stable storage, after its last flush, before it gets its name."""
+        self._connection.execute("COMMIT")
+        self._connection.close()
+        self._only_new_ids = False
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def forget_kept(self) -> None:
+        """Keep nothing in memory that was written: for a fold of very many windows."""
+        if len(self._sums) > ROWS_KEPT_MAX:
+            self._sums.clear()
+            self._slots.clear()
+            self._running.clear()
+
+    @property
+    def changed_rows(self) -> int:
+        """How many rows wait to be written."""
+        return len(self._changed) + len(self._places)
+
+    def _write(self, meta: dict[str, Any]) -> None:
+        rows = [(*key, ",".join(map(str, self._sums[key]))) for key in self._changed]
+        self._connection.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", rows)
+        self._changed.clear()
+        for place in self._places.values():
+            if place.writer not in self._writers:
+                self._writers.append(place.writer)
+        numbers = {writer: number for number, writer in enumerate(self._writers)}
+        places = [
+            (_bytes(event_id), numbers[place.writer], place.segment, place.start)
+            for event_id, place in self._places.items()
+        ]
+        written = self._connection.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)", places)
+        if written.rowcount < len(places) and self._only_new_ids:
+            raise IdsRepeat
+        self._places.clear()
+        keys = [(key, event_id, rank) for key, calls in self._keys.items() for rank, event_id in calls]
+        self._connection.executemany("INSERT OR REPLACE INTO call_key VALUES (?, ?, ?)", keys)
+        self._keys.clear()
+        for table in (self.holds, self.exceptions, self.histories, self.alerts):
+            table.flush()
+        values = [(name, orjson.dumps(value)) for name, value in {**meta, "writers": self._writers}.items()]
+        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        self.forget_kept()
+
+
+def _loaded(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"a row is damaged: {error}") from error
+
+
+def _parse(amounts: str) -> Sums:
+    try:
+        return [int(amount) for amount in amounts.split(",")]
+    except (ValueError, AttributeError) as error:
+        raise sqlite3.DatabaseError(f"a row is damaged: {error}") from error
+
+
+def _bytes(event_id: str) -> bytes:
+    return bytes.fromhex(event_id.replace("-", ""))
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path))
