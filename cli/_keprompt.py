@@ -43,10 +43,19 @@ def keprompt() -> None:
     ),
 )
 @_place_options
-def enable_command(script: str | None, python: str | None) -> None:
+@click.option(
+    "--statements", is_flag=True, help="Understand .budget and .cost_check in prompt files; off by default, for a "
+    "KePrompt without keledger sends them to the model.",
+)  # fmt: skip
+def enable_command(script: str | None, python: str | None, statements: bool) -> None:
     """Have the KePrompt on PATH, or the one named, journal its calls whenever it runs."""
-    found = enable(find(script, python))
+    found = enable(find(script, python), statements=statements)
     click.echo(f"Calls of keprompt {found.version} ({found.interpreter}) are journaled from now on: {found.pth}")
+    if statements:
+        say(
+            "prompts may hold .budget and .cost_check here; any KePrompt without this sends such a line to the model "
+            "and cannot reply to a chat that holds one"
+        )
 
 
 @command(name="disable", examples=("keledger keprompt disable",))
@@ -101,6 +110,7 @@ def _row(place: Installation) -> dict[str, Any]:
         "enabled": place.enabled,
         "keledger": place.keledger,
         "keledger_present": place.intact if place.enabled else None,
+        "statements": place.statements,
         "pth": str(place.pth),
     }
 
@@ -108,7 +118,8 @@ def _row(place: Installation) -> dict[str, Any]:
 def _watched_by(place: Installation) -> str:
     if not place.enabled:
         return "nobody (keledger keprompt enable)"
-    return f"{place.keledger}{'' if place.intact else ' (gone)'}"
+    remarks = [*([] if place.intact else ["gone"]), *(["statements on"] if place.statements else [])]
+    return f"{place.keledger} ({', '.join(remarks)})" if remarks else str(place.keledger)
 
 
 def _complaint(place: Installation) -> str:

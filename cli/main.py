@@ -37,6 +37,9 @@ SECTIONS = {
         "keprompt": Entry("keledger.cli._keprompt:keprompt", "Journal every KePrompt run of an environment."),
         "demo": Entry("keledger.cli._demo:demo", "Show it all, with a real KePrompt and imaginary money."),
     },
+    "Budgets": {
+        "budget": Entry("keledger.cli._budget:budget", "Set limits on what calls may cost, and see how they stand."),
+    },
     "Prices": {
         "prices": Entry("keledger.cli._prices:prices", "Show and change the prices of calls."),
     },

@@ -30,6 +30,10 @@ Options:
   --team NAME          |  stands above this, KELEDGER_PROJECT and the like,
   --cost-center NAME  /   keledger.toml and config.toml below.
   --tag KEY=VALUE     A tag of these calls; may be given again.
+  --budget USD        What the whole run may cost: a call that could pass it is
+                      not made.  An inner run can only tighten it.
+  --statements        Understand .budget and .cost_check in prompt files; a
+                      KePrompt without this sends them to the model.
   -q, --quiet         No closing line.
   -h, --help          This text.
 
@@ -50,12 +54,13 @@ class Request:
     def __init__(self, arguments: Sequence[str]) -> None:
         self.quiet = False
         self.help = False
+        self.statements = False
         self.flags: dict[str, object] = {}
+        self._tags: dict[str, str] = {}
         self.command: list[str] = []
         self._take(list(arguments))
 
     def _take(self, arguments: list[str]) -> None:
-        tags: dict[str, str] = {}
         while arguments and not self.help:
             argument = arguments.pop(0)
             name, equals, value = argument.partition("=")
@@ -66,20 +71,25 @@ class Request:
                 self.help = True
             elif argument in ("-q", "--quiet"):
                 self.quiet = True
-            elif name == "--tag" or name in ATTRIBUTES:
+            elif argument == "--statements":
+                self.statements = True
+            elif name in ("--tag", "--budget") or name in ATTRIBUTES:
                 if not equals and not arguments:
                     raise WrongUsage(f"{name} needs a value")
-                value = value if equals else arguments.pop(0)
-                if name == "--tag":
-                    tags.update([_tag(value)])
-                else:
-                    self.flags[ATTRIBUTES[name]] = value
+                self._set(name, value if equals else arguments.pop(0))
             else:
                 raise WrongUsage(f"unknown option {name}; put -- in front of the command")
         if not self.command and not self.help:
             raise WrongUsage("no command given; try: keledger run -- keprompt chat new --prompt hello")
-        if tags:
-            self.flags["tags"] = tags
+
+    def _set(self, name: str, value: str) -> None:
+        if name == "--tag":
+            self._tags.update([_tag(value)])
+            self.flags["tags"] = self._tags
+        elif name == "--budget":
+            self.flags["budget"] = _limit(value)
+        else:
+            self.flags[ATTRIBUTES[name]] = value
 
 
 def _tag(text: str) -> tuple[str, str]:
@@ -89,6 +99,15 @@ def _tag(text: str) -> tuple[str, str]:
     if not equals or not well_formed or len(key) > 63:
         raise WrongUsage(f"--tag {text}: give KEY=VALUE, the key of small letters, digits, and . _ - after the first")
     return key, value
+
+
+def _limit(text: str) -> str:
+    from keledger.journal.capture.declared import WrongBudget, limit_usd
+
+    try:
+        return limit_usd(text)
+    except WrongBudget as error:
+        raise WrongUsage(f"--budget: {error}") from None
 
 
 def main(arguments: Sequence[str], home: str | None = None) -> int:
@@ -108,7 +127,7 @@ def main(arguments: Sequence[str], home: str | None = None) -> int:
     from keledger.journal.capture import CommandNotStarted, launch
 
     try:
-        outcome = launch(request.command, home=folder, flags=request.flags, say=say)
+        outcome = launch(request.command, home=folder, flags=request.flags, say=say, statements=request.statements)
     except CommandNotStarted as error:
         say(str(error))
         return error.status
@@ -158,13 +177,13 @@ def _close(outcome: Outcome) -> None:
         except Exception as error:  # noqa: BLE001  whatever it is, the command's own status stands
             say(f"{outcome.recorded} calls are journaled, but their cost cannot be read: {error}")
         else:
-            say(closing_line(of_run, of_today, unsent=outcome.unsent, spooled=outcome.spooled))
-    elif outcome.spooled or outcome.unsent:
-        say(closing_line(None, None, unsent=outcome.unsent, spooled=outcome.spooled))
+            say(closing_line(of_run, of_today, outcome))
+    elif outcome.spooled or outcome.unsent or outcome.refused:
+        say(closing_line(None, None, outcome))
 
 
-def closing_line(of_run: Totals | None, of_today: Totals | None, *, unsent: int = 0, spooled: int = 0) -> str:
-    """One line on what a run took and cost: its calls and what is wrong with some, tokens, cost, today's cost."""
+def closing_line(of_run: Totals | None, of_today: Totals | None, outcome: Outcome) -> str:
+    """One line on a run: its calls and what is wrong with some, tokens, cost, today's cost, what its budget leaves."""
     calls = of_run.calls if of_run else 0
     remarks = [
         f"{count:,} {what}"
@@ -172,8 +191,9 @@ def closing_line(of_run: Totals | None, of_today: Totals | None, *, unsent: int 
             (of_run.failed_calls if of_run else 0, "failed"),
             (of_run.unknown_calls if of_run else 0, "without an answer"),
             (of_run.unpriced_calls if of_run else 0, "without a price"),
-            (spooled, "not journaled yet"),
-            (unsent, "never sent"),
+            (outcome.spooled, "not journaled yet"),
+            (outcome.unsent, "never sent"),
+            (outcome.refused, "refused by a budget"),
         )
         if count
     ]
@@ -183,12 +203,18 @@ def closing_line(of_run: Totals | None, of_today: Totals | None, *, unsent: int 
     if of_run is not None and of_today is not None:
         tokens = f"{of_run.input_tokens:,} input + {of_run.output_tokens:,} output tokens"
         line += f", {tokens}, {_cost(of_run)}; today {_cost(of_today)}"
+    if outcome.budget is not None:
+        line += f"; {_dollars(outcome.budget['left_usd'])} left of {_dollars(outcome.budget['limit_usd'])}"
     return line
 
 
 def _cost(totals: Totals) -> str:
     if totals.calls and totals.calls == totals.unpriced_calls + totals.unknown_calls:
         return "cost unknown"
+    return _dollars(totals.cost_usd)
+
+
+def _dollars(amount: str) -> str:
     from decimal import Decimal
 
-    return f"${Decimal(totals.cost_usd):,.6f}"
+    return f"${Decimal(amount):,.6f}".replace("$-", "-$")

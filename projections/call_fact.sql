@@ -29,6 +29,7 @@ SELECT
     c.project AS recorded_project,
     c.team AS recorded_team,
     c.cost_center AS recorded_cost_center,
+    c.os_user AS os_user,
     c.tags AS tags,
     c.origin AS origin,
     c.quality AS quality,

@@ -7,7 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from bench._figures import Figure
 from bench._workshop import Workshop
 
-from . import append, calc_price, catch_up, ccusage, daily, memory, rebuild, record, reprice, run, sqlite, verify
+from . import (
+    append,
+    calc_price,
+    catch_up,
+    ccusage,
+    daily,
+    memory,
+    overshoot,
+    rebuild,
+    record,
+    reprice,
+    run,
+    sqlite,
+    verify,
+)
 
 Measure = Callable[[Workshop], Iterator[Figure]]
 
@@ -24,5 +38,6 @@ ROWS: Mapping[str, Measure] = {
     "calc-price": calc_price.measure,
     "reprice": reprice.measure,
     "ccusage": ccusage.measure,
+    "overshoot": overshoot.measure,
 }
 """By name, in the order in which they run."""

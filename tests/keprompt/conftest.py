@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from keledger.cli.demo import LocalProvider
+from keledger.journal import Home
+from keledger.journal.capture import client
 
+from .line_ends import Serving
 from .support import NEWEST, Stage, answer
 
 INSTALL_WAIT_S = 600
@@ -66,3 +69,20 @@ def stage_of(tmp_path: Path, provider: LocalProvider, keprompt_of: Callable[[str
 def stage(stage_of: Callable[[str], Stage]) -> Stage:
     """A stage for the newest KePrompt."""
     return stage_of(NEWEST)
+
+
+@pytest.fixture
+def serving(home: Home) -> Iterator[Serving]:
+    """A server with a client's end of its line."""
+    opened = Serving(home)
+    yield opened
+    opened.finish()
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch, home: Home) -> client.Line:
+    """A client's line, not connected yet, whose waits are short."""
+    monkeypatch.setenv("KELEDGER_HOME", str(home.path))
+    for name in ("GO_WAIT_S", "DONE_WAIT_S", "LATE_WAIT_S", "GUARD_WAIT_S"):
+        monkeypatch.setattr(client, name, 0.05)
+    return client.Line()

@@ -39,7 +39,9 @@ def answer(request: Request) -> Answer:
     """What the words of the user's last message ask for; without any, an answer with all kinds of tokens."""
     words = request.text.split()
     if request.tool_results == 0 and "tool" in words:
-        return Answer(tool=ToolCall("get_weather", {"city": "Bern"}), input_tokens=2_310, cache_write_tokens=2_048)
+        weather = ToolCall("get_weather", {"city": "Bern"})
+        delay_s = WAIT_S if "late" in words else 0
+        return Answer(tool=weather, input_tokens=2_310, cache_write_tokens=2_048, delay_s=delay_s)
     if request.tool_results == 0 and "nested" in words:
         return Answer(tool=ToolCall("ask_inside"))
     for tier in ("default", "priority"):
@@ -154,9 +156,8 @@ class Stage:
         )  # fmt: skip
 
     def calls(self) -> list[dict[str, Any]]:
-        """The ``data`` of every call in the journal, in its order; with the type of its event."""
-        events = [orjson.loads(line) for chunk in scan_journal(self.home).chunks for line in chunk.lines()]
-        return [event["data"] | {"type": event["type"]} for event in events if event["type"].startswith("call.")]
+        """The ``data`` of every call that was made, in the journal's order; with the type of its event."""
+        return [event for event in events_of(self.home) if event["type"] in ("call.completed", "call.failed")]
 
     def check_against_provider(self) -> None:
         """Every answer with a usage object is journaled once, with these tokens, at genai-prices' price."""
@@ -188,10 +189,24 @@ def make_workspace(folder: Path, keledger: str = "") -> None:
     (functions / "model_prices_and_context_window.json").write_text(json.dumps(models))
 
 
+def events_of(home: Home) -> list[dict[str, Any]]:
+    """The ``data`` of every event in a journal, in its order, with the event's id and type."""
+    events = [orjson.loads(line) for chunk in scan_journal(home).chunks for line in chunk.lines()]
+    return [event["data"] | {"type": event["type"], "id": event["id"]} for event in events]
+
+
 def write_prompt(folder: Path, keledger: str = "") -> None:
     """Write the prompt ``ask``."""
     parameters = f',"keledger":{keledger}' if keledger else ""
     (folder / "prompts" / "ask.prompt").write_text(PROMPT % parameters)
+
+
+def write_lines(folder: Path, ahead: str = "", keledger: str = "", behind: str = "") -> None:
+    """Write the prompt ``ask`` with lines put behind its first one, and behind its last."""
+    write_prompt(folder, keledger)
+    path = folder / "prompts" / "ask.prompt"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{first}\n{ahead}{rest}{behind}")
 
 
 def totals_as_sent(shape: str, usage: Mapping[str, Any]) -> tuple[int, int]:

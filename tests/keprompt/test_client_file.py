@@ -18,7 +18,16 @@ OLDEST_PYTHON = (3, 10)
 
 
 @pytest.mark.parametrize(
-    "name", ["client.py", "_probe.py", "on_path/sitecustomize.py", "on_path/_keledger_bootstrap.py"]
+    "name",
+    [
+        "client.py",
+        "declared.py",
+        "shape.py",
+        "statements.py",
+        "_probe.py",
+        "on_path/sitecustomize.py",
+        "on_path/_keledger_bootstrap.py",
+    ],
 )
 def test_it_needs_the_standard_library_alone_and_python_310(name: str) -> None:
     tree = ast.parse((FOLDER / name).read_text(), feature_version=OLDEST_PYTHON)

@@ -8,11 +8,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keledger.cli.run import closing_line
 from keledger.journal import Totals
+from keledger.journal.capture import Outcome
 
 from .support import KELEDGER, Stage, end, wait_for
 
@@ -51,6 +53,11 @@ def test_a_command_that_cannot_start(tmp_path: Path) -> None:
         (["--project"], "--project needs a value"),
         (["--tag", "noequals", "true"], "--tag noequals"),
         (["--tag", "Key=v", "true"], "--tag Key=v"),
+        (["--budget"], "--budget needs a value"),
+        (["--budget", "0", "true"], "--budget: '0' is no limit"),
+        (["--budget=-1", "true"], "--budget: '-1' is no limit"),
+        (["--budget=NaN", "true"], "--budget: 'NaN' is no limit"),
+        (["--budget=1e400", "true"], "--budget: '1e400' is no limit"),
     ],
 )
 def test_wrong_options_are_one_sentence(arguments: list[str], complaint: str) -> None:
@@ -175,16 +182,29 @@ def test_folders_of_a_home_are_private(stage: Stage) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+def outcome(**facts: Any) -> Outcome:
+    made = Outcome(0, "a-run", None, facts.pop("budget", None))
+    vars(made).update(facts)
+    return made
+
+
 def test_the_closing_line() -> None:
     of_run = Totals(calls=3, input_tokens=4_120, output_tokens=512, cost_pico=4_505_000_000)
     of_today = Totals(calls=9, cost_pico=12_310_000_000)
-    assert closing_line(of_run, of_today) == ("3 calls, 4,120 input + 512 output tokens, $0.004505; today $0.012310")
+    took = "3 calls, 4,120 input + 512 output tokens, $0.004505; today $0.012310"
+    assert closing_line(of_run, of_today, outcome()) == took
+    left = {"left_usd": "0.495495", "limit_usd": "0.5"}
+    assert closing_line(of_run, of_today, outcome(budget=left)) == f"{took}; $0.495495 left of $0.500000"
+    overspent = {"left_usd": "-0.1", "limit_usd": "0.5"}
+    assert closing_line(None, None, outcome(refused=1, budget=overspent)) == (
+        "0 calls (1 refused by a budget); -$0.100000 left of $0.500000"
+    )
     of_run = Totals(calls=2, failed_calls=1, unpriced_calls=1, unknown_calls=0, input_tokens=5)
-    assert closing_line(of_run, of_today, unsent=1, spooled=2) == (
+    assert closing_line(of_run, of_today, outcome(unsent=1, spooled=2)) == (
         "2 calls (1 failed, 1 without a price, 2 not journaled yet, 1 never sent), 5 input + 0 output tokens, "
         "$0.000000; today $0.012310"
     )
     of_run = Totals(calls=1, unpriced_calls=1)
-    assert closing_line(of_run, of_run) == (
+    assert closing_line(of_run, of_run, outcome()) == (
         "1 call (1 without a price), 0 input + 0 output tokens, cost unknown; today cost unknown"
     )

@@ -6,77 +6,15 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from keledger.journal import Home, Ledger, scan_journal
+from keledger.journal import Home, Ledger
 from keledger.journal.capture import client
 from keledger.journal.capture._server import CallServer
 
-USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-OK = {"status": "ok", "http_status": 200, "usage_raw": USAGE, "duration_ms": 3}
-
-
-def begin_facts() -> dict[str, Any]:
-    return {
-        "id": client.uuid7(),
-        "started_at": "2026-11-21T19:00:00.000000Z",
-        "provider": "openai",
-        "model": "gpt-5-mini",
-        "cwd": "/",
-    }
-
-
-def journaled(home: Home) -> list[tuple[str, str]]:
-    events = [json.loads(line) for chunk in scan_journal(home).chunks for line in chunk.lines()]
-    return [(event["id"], event["data"]["status"]) for event in events if event["type"].startswith("call.")]
-
-
-class Serving:
-    """A server in a thread, with a real ledger, until its clients have gone."""
-
-    def __init__(self, home: Home) -> None:
-        self.said: list[str] = []
-        self.server = CallServer(lambda: Ledger.open(home.path), self.said.append)
-        ours, theirs = socket.socketpair()
-        self.end = ours
-        self.server.adopt(theirs)
-        self.thread = threading.Thread(target=self._serve)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        while self.server.has_clients:
-            self.server.serve(None)
-        self.server.close()
-
-    def finish(self) -> None:
-        self.end.close()
-        self.thread.join()
-
-
-@pytest.fixture
-def serving(home: Home) -> Iterator[Serving]:
-    opened = Serving(home)
-    yield opened
-    opened.finish()
-
-
-@pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch, home: Home) -> client.Line:
-    """A client's line, not connected yet, whose waits are short."""
-    monkeypatch.setenv("KELEDGER_HOME", str(home.path))
-    for name in ("GO_WAIT_S", "DONE_WAIT_S", "LATE_WAIT_S"):
-        monkeypatch.setattr(client, name, 0.05)
-    return client.Line()
-
-
-def connect(line: client.Line, monkeypatch: pytest.MonkeyPatch, end: socket.socket) -> None:
-    monkeypatch.setenv("KELEDGER_SOCKET", "unused")
-    monkeypatch.setattr(client, "dial", lambda _: end)
-    line.hello()
+from .line_ends import OK, USAGE, Serving, begin_facts, connect, journaled
 
 
 def test_calls_of_several_threads_share_a_connection(

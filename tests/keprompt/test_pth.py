@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from keledger.journal import Ledger
+from keledger.journal.budgets import budget_fields
 from keledger.journal.capture import Installation, KePromptUnusable, disable, enable, find
 from keledger.journal.capture._enable import interpreter_of
 
@@ -92,6 +94,35 @@ def test_a_keledger_that_is_gone_does_no_harm(stage: Stage, enabled: Installatio
     assert ended.returncode == 0
     assert "/nowhere/python cannot be started" in ended.stderr
     assert len(list(stage.home.spool.iterdir())) == 1
+
+
+def test_a_helper_keeps_the_budgets_of_the_home(stage: Stage, enabled: Installation) -> None:
+    with Ledger.open(stage.home.path) as ledger:
+        ledger.budgets.set(budget_fields("all", limit="0.01", period="total"))
+    running = stage.start(stage.chat("tool slow"))
+    wait_for(lambda: len(stage.provider.asked) == 2)
+    os.killpg(running.pid, signal.SIGINT)
+    end(running)
+    wait_for(lambda: len(stage.calls()) == 2)
+    with Ledger.open(stage.home.path) as ledger:
+        assert [hold["state"] for hold in ledger.budgets.holds()] == ["lost"]
+        ledger.budgets.raise_limit("all", "0.011", None, "a little more")
+        ledger.budgets.set(budget_fields("none", limit="0.000001", period="total"))
+    ended = stage.run(stage.chat("hello"))
+    assert (ended.returncode, len(stage.provider.asked)) == (1, 2)
+    assert "keledger: call refused: budget none says no" in ended.stderr
+
+
+def test_where_a_budget_blocks_a_keledger_that_cannot_be_started_lets_nothing_go(
+    stage: Stage, enabled: Installation
+) -> None:
+    with Ledger.open(stage.home.path) as ledger:
+        ledger.budgets.set(budget_fields("all", limit="100", period="total"))
+    enabled.pth.write_text(enabled.pth.read_text().replace(sys.executable, "/nowhere/python"))
+    ended = stage.run(stage.chat("hello"))
+    assert (ended.returncode, stage.provider.asked) == (1, [])
+    assert "/nowhere/python cannot be started" in ended.stderr
+    assert "keledger: call refused: keledger does not answer" in ended.stderr
 
 
 def test_the_command(stage: Stage) -> None:

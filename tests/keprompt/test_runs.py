@@ -82,7 +82,7 @@ def test_the_tier_that_answered_decides_the_price(stage: Stage) -> None:
 
 def test_nothing_private_is_journaled(stage: Stage) -> None:
     for ask in (PRIVATE, f"429 {PRIVATE}", f"html {PRIVATE}"):
-        stage.run(stage.watched(stage.chat(ask, "model=gemini/gemini-2.5-flash")))
+        stage.run(stage.watched(stage.chat(ask, "model=gemini/gemini-2.5-flash"), "--budget", "1.00"))
     assert len(stage.calls()) == 3
     for path in stage.home.path.rglob("*"):
         if path.is_file():
@@ -110,7 +110,8 @@ def test_sixteen_runs_at_once(stage: Stage) -> None:
     stage.check_against_provider()
 
 
-def test_keprompt_as_a_library_in_threads_and_forked_children(stage: Stage) -> None:
+@pytest.mark.parametrize("options", [(), ("--budget", "1.00")])
+def test_keprompt_as_a_library_in_threads_and_forked_children(stage: Stage, options: tuple[str, ...]) -> None:
     program = """
 import os, threading
 from keprompt.keprompt_vm import VM
@@ -127,9 +128,10 @@ ask()
 if child == 0: os._exit(0)
 os.waitpid(child, 0)
 """
-    ended = stage.run(stage.watched([str(stage.keprompt.parent / "python"), "-c", program]))
+    ended = stage.run(stage.watched([str(stage.keprompt.parent / "python"), "-c", program], *options))
     assert ended.stderr.splitlines()[-1].startswith("keledger: 6 calls, ")
     assert len({call["run"] for call in stage.calls()}) == 1
+    assert [("hold_id" in call) for call in stage.calls()] == [bool(options)] * 6
     stage.check_against_provider()
 
 

@@ -54,7 +54,7 @@ def test_the_golden_journal_as_a_report(golden: Home) -> None:
         ("2026-03-01", 8, "123456801.514820678901"),
     ]
     assert report.totals["cost_usd"] == "123456803.014820678902"
-    assert [finding.kind for finding in report.findings] == ["conflict", "events_unread"]
+    assert [finding.kind for finding in report.findings] == ["conflict"]
 
 
 def test_in_plain_python(golden: Home) -> None:

@@ -1,0 +1,205 @@
+"""Leave to send: what both ends of the line do where a budget may be in the way, and where keledger cannot answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from keledger.journal import Home, HomeError, Ledger
+from keledger.journal.capture import client
+
+from .line_ends import OK, Serving, begin_facts, connect, journaled
+
+DECLARED = [{"scope": "run", "limit_usd": "100"}]
+TOO_SMALL = [{"scope": "run", "limit_usd": "0.000001"}]
+
+
+@pytest.fixture(params=["declared", "standing"])
+def begin(request: pytest.FixtureRequest, home: Home) -> dict[str, Any]:
+    """What is told before a call that a budget covers which blocks: its own, or one that keledger left word of."""
+    if request.param == "declared":
+        return begin_facts(declared=DECLARED)
+    leave_word(home)
+    return begin_facts()
+
+
+def leave_word(home: Home) -> None:
+    (home.path / "guard").mkdir(mode=0o700, parents=True)
+    (home.path / "guard" / "blocking").touch()
+    home.path.chmod(0o700)
+
+
+class Unwilling(Ledger):
+    """A ledger that fails where it should decide; what it is asked to give back is remembered."""
+
+    released: list[str]
+    may_answer: threading.Event | None = None
+
+    def reserve(self, begin: Mapping[str, Any]) -> Any:
+        if self.may_answer is None:
+            raise HomeError("the disk is full")
+        self.may_answer.wait()
+        return super().reserve(begin)
+
+    def release(self, call_id: str, cause: str = "not_sent") -> None:
+        self.released.append(call_id)
+        super().release(call_id, cause)
+
+
+def unwilling(home: Home, may_answer: threading.Event | None = None) -> Serving:
+    ledger = Unwilling(home, program="test")
+    ledger.released, ledger.may_answer = [], may_answer
+    return Serving(home, lambda: ledger)
+
+
+def patient(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        monkeypatch.setattr(client, name, 60)
+
+
+def test_a_refused_call_is_no_call(
+    serving: Serving, line: client.Line, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(line, monkeypatch, serving.end)
+    patient(monkeypatch, "GUARD_WAIT_S", "DONE_WAIT_S")
+    refusal = line.begin(begin_facts(run="a-run", declared=TOO_SMALL))
+    assert refusal is not None
+    assert serving.said == [f"call refused: {refusal}"]
+    allowed = begin_facts(run="a-run", declared=DECLARED)
+    assert line.begin(allowed) is None
+    assert line.end(allowed, OK)
+    serving.finish()
+    assert journaled(home) == [(allowed["id"], "ok")]
+    assert (serving.server.refused, serving.server.recorded) == (1, 1)
+
+
+def test_a_fault_of_keledgers_refuses_only_where_a_budget_blocks(
+    line: client.Line, home: Home, begin: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch, "GUARD_WAIT_S", "GO_WAIT_S")
+    serving = unwilling(home)
+    connect(line, monkeypatch, serving.end)
+    refusal = line.begin(begin)
+    assert refusal is not None
+    assert refusal.startswith("the disk is full; ")
+    if "declared" in begin:
+        assert line.begin(begin_facts()) is None
+    serving.finish()
+
+
+def test_a_home_that_cannot_be_opened_is_tried_again_where_a_budget_blocks(
+    line: client.Line, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch, "GUARD_WAIT_S", "GO_WAIT_S")
+    home.path.write_text("a file, where the home belongs")
+    serving = Serving(home)
+    connect(line, monkeypatch, serving.end)
+    guarded = begin_facts(run="a-run", declared=DECLARED)
+    refusal = line.begin(guarded)
+    assert refusal is not None
+    assert str(home.path) in refusal
+    assert line.begin(begin_facts()) is None
+    home.path.unlink()
+    assert line.begin(guarded) is None
+    serving.finish()
+    assert (guarded["id"], "unknown") in journaled(home)
+
+
+def test_leave_that_comes_too_late_is_given_back(
+    line: client.Line,
+    home: Home,
+    begin: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    may_answer = threading.Event()
+    serving = unwilling(home, may_answer)
+    connect(line, monkeypatch, serving.end)
+    refusal = line.begin(begin)
+    assert refusal is not None
+    assert capsys.readouterr().err == f"keledger: call refused: {refusal}\n"
+    may_answer.set()
+    serving.finish()
+    assert journaled(home) == []
+    assert serving.server.unsent == 1
+
+
+def test_who_is_asked_to_wait_waits(line: client.Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    connect(line, monkeypatch, ours)
+    patient(monkeypatch, "GUARD_WAIT_S")
+    asked = threading.Event()
+
+    def say(kind: str, identifier: str) -> None:
+        theirs.sendall(json.dumps({"type": kind, "id": identifier}).encode() + b"\n")
+
+    def answer_slowly() -> None:
+        with theirs.makefile("r") as messages:
+            next(messages)
+            identifier = json.loads(next(messages))["begin"]["id"]
+        say("wait", identifier)
+        asked.wait(client.GO_WAIT_S * 4)  # nobody sets it: this is longer than who was not asked would wait
+        say("go", identifier)
+
+    thread = threading.Thread(target=answer_slowly)
+    thread.start()
+    assert line.begin(begin_facts()) is None
+    thread.join()
+    ours.close()
+    theirs.close()
+
+
+def test_who_was_asked_to_wait_does_not_go_without_leave(line: client.Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    connect(line, monkeypatch, ours)
+    begin = begin_facts()
+    theirs.sendall(json.dumps({"type": "wait", "id": begin["id"]}).encode() + b"\n")
+    assert line.begin(begin) is not None
+    *_, last = theirs.recv(65536).splitlines()
+    assert json.loads(last) == {"type": "unsent", "id": begin["id"]}
+    ours.close()
+    theirs.close()
+
+
+def test_without_keledger_nothing_is_sent_where_a_budget_blocks(
+    line: client.Line, begin: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = line.begin(begin)
+    assert refusal is not None
+    assert capsys.readouterr().err == f"keledger: call refused: {refusal}\n"
+
+
+def test_without_keledger_and_without_budgets_everything_is_sent(
+    line: client.Line, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line.begin(begin_facts()) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_who_was_hung_up_on_calls_again_where_a_budget_blocks(
+    line: client.Line, home: Home, begin: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient(monkeypatch, "GUARD_WAIT_S")
+    ours, theirs = socket.socketpair()
+    connect(line, monkeypatch, ours)
+    theirs.close()
+    assert line.begin(begin) is not None
+    serving = Serving(home)
+    monkeypatch.setattr(client, "dial", lambda _: serving.end)
+    assert line.begin(begin) is None
+    serving.finish()
+    assert [status for _, status in journaled(home)] == ["unknown"]
+
+
+def test_what_covers_a_call_is_told(serving: Serving, line: client.Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert line.covers(begin_facts()) is None
+    connect(line, monkeypatch, serving.end)
+    patient(monkeypatch, "DONE_WAIT_S")
+    rows = line.covers(begin_facts(run="a-run", declared=DECLARED))
+    assert rows is not None
+    assert ("100", "0", "100") in [(row["limit_usd"], row["spent_usd"], row["left_usd"]) for row in rows]
