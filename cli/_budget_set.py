@@ -15,6 +15,7 @@ from ._group import command
 from ._options import Settings, common_options, pass_settings
 from ._output import write_json
 
+
 @command(
     name="set",
     examples=(

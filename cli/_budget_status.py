@@ -1,50 +1,31 @@
-"""``keledger budget status`` and ``check``: how much of each budget is spent, held and left."""
+"""``keledger budget status``: how much of each budget is spent, held and left."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from keledger.journal import Ledger, check_zone, format_time, now_us, pico_to_usd, report_zone, usd_to_pico
-from keledger.journal.budgets import Standing, status_row
+from keledger.journal import Home, Ledger, format_time, now_us, pico_to_usd, usd_to_pico
+from keledger.journal.budgets import status_row
 from keledger.projections import open_projection, repriced_differences
 
-from ._budget_telling import told_group, told_instant
-from ._budget_where import asked_call
+from ._budget_tables import at_options, instant_asked, none_stands, told_group, told_reset, told_time
 from ._group import command
-from ._instants import parse_instant
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
 from ._report_tables import calls
-from ._table import Column, Table, count, exact_money, money
+from ._table import Column, Table, count, exact_money, money, printable, terminal_width, wrapped
 
-PARTS = (
-    ("calls_usd", "Calls"),
+_PARTS = (
     ("lost_usd", "Lost"),
     ("resolved_usd", "Resolved"),
     ("unpriced_usd", "Unpriced"),
     ("adjustments_usd", "Adjusted"),
 )
-"""What is spent, apart by where it comes from, and what a table calls it."""
-
-LEFT_IS_NOTHING = 4
-
-
-def at_option(function: Any) -> Any:
-    """Let a command look at the windows of another time."""
-    zone = click.option("-z", "--timezone", metavar="ZONE", help="Of --at; else KELEDGER_TZ, config.toml, the machine's.")
-    at = click.option("--at", metavar="DAY|TIME", help="The windows in which this lies; without it, now.")
-    return at(zone(function))
-
-
-def instant_of(settings: Settings, at: str | None, timezone: str | None) -> int | None:
-    """What ``--at`` and ``--timezone`` say; None for now."""
-    zone = check_zone(timezone, "--timezone") if timezone else report_zone(settings.home)
-    return parse_instant(at, zone, "--at", day_zone=zone) if at is not None else None
+"""What is spent beside the calls' own costs, shown where there is any."""
 
 
 @command(
@@ -56,33 +37,115 @@ def instant_of(settings: Settings, at: str | None, timezone: str | None) -> int 
     ),
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@at_option
+@at_options
 @common_options
 @pass_settings
 def status(settings: Settings, names: tuple[str, ...], at: str | None, timezone: str | None) -> None:
     """Show how much of each budget is spent, held and left.
 
-    Where what was spent is not of calls alone, it stands apart, too: what lost holds count for, what they were resolved
-    to, unpriced calls, adjustments.  Budgets do not follow reprices; what these would change is told below.
+    What lost holds count for, what they were resolved to, unpriced calls and adjustments stand apart from the calls'
+    own costs, which are the recorded ones: budgets do not follow reprices, and what these change is told below.
     """
-    instant_us = instant_of(settings, at, timezone)
+    instant_us = instant_asked(settings, at, timezone)
     home = settings.home_to_read()
-    rows, findings = [], []
-    if home.writers():
-        with Ledger.open(home.path) as ledger, Progress("counting") as progress:
-            standings = ledger.budgets.telling(progress).standings(names, at_us=instant_us)
-        told_us = now_us() if instant_us is None else instant_us
-        with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
-            differences = repriced_differences(projection, standings)
-            findings = [finding.as_json() for finding in projection.findings]
-        rows = [_row(each, told_us, difference) for each, difference in zip(standings, differences, strict=True)]
+    rows, findings = _rows(home, names, instant_us)
     if settings.as_json:
-        found = {"at": format_time(now_us() if instant_us is None else instant_us), "currency": "USD"}
-        write_json({"schema_version": 1, "report": "budget status", **found, "findings": findings, "rows": rows})
+        told = {"at": format_time(now_us() if instant_us is None else instant_us), "currency": "USD"}
+        write_json({"schema_version": 1, "report": "budget status", **told, "findings": findings, "rows": rows})
     elif not rows:
-        click.echo("No budget has counted anything yet; keledger budget list shows those that stand.")
+        click.echo("Nothing to show: no budget stands, or none has counted anything in these windows.")
     else:
-        write_table(_table(rows), "Budgets in USD", None)
+        write_table(_table(rows), "Budgets in USD")
         for sentence in _sentences(rows):
-            click.echo(sentence)
+            for line in wrapped(printable(sentence), terminal_width()):
+                click.echo(line)
     warn_findings(findings)
+
+
+def _rows(
+    home: Home, names: Sequence[str], instant_us: int | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows, and what is to be told of the journal."""
+    if not home.writers():  # else nobody has set one
+        none_stands(names)
+        return [], []
+    with Ledger.open(home.path) as ledger, Progress("counting") as progress:
+        standings = ledger.budgets.telling(progress).standings(names, at_us=instant_us)
+    told_us = now_us() if instant_us is None else instant_us
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
+        differences = repriced_differences(projection, standings)
+        findings = [finding.as_json() for finding in projection.findings]
+    rows = []
+    for each, difference in zip(standings, differences, strict=True):
+        row = status_row(each, told_us)
+        current = usd_to_pico(row["calls_usd"]) + difference
+        rows.append({**row, "current_calls_usd": pico_to_usd(current), "difference_usd": pico_to_usd(difference)})
+    return rows, findings
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    parts = [(name, title) for name, title in _PARTS if any(row[name] != "0" for row in rows)]
+    grouped = any(row["group"] for row in rows)
+    table = Table(
+        [
+            Column("Budget", least=8),
+            *([Column("For", least=8)] if grouped else []),
+            Column("Limit", number=True),
+            Column("Spent", number=True),
+            Column("Held", number=True, drop=2),
+            Column("Left", number=True),
+            Column("Used", number=True, drop=1),
+            Column("Resets", least=16, drop=3),
+            Column("Calls", number=True, drop=5),
+            Column("Cost of calls", number=True, drop=4),
+            *(Column(title, number=True, drop=6) for _, title in parts),
+        ]
+    )
+    for row in rows:
+        table.add(
+            row["name"],
+            *([told_group(row["group"])] if grouped else []),
+            money(row["limit_usd"]),
+            money(row["spent_usd"]),
+            money(row["open_usd"]),
+            money(row["left_usd"]),
+            f"{count(usd_to_pico(row['spent_usd']) * 100 // usd_to_pico(row['limit_usd']))} %",
+            told_reset(row),
+            count(row["calls"]),
+            money(row["calls_usd"]),
+            *(money(row[name]) for name, _ in parts),
+        )
+    return table
+
+
+def _sentences(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What must be known to read the rows, a sentence each."""
+    raised = {row["name"]: row for row in rows if row["raises"]}
+    for name, row in raised.items():
+        until = row["raises"][-1]["until"]
+        end = f"until {told_time(until, row['timezone'])} ({row['timezone']})" if until is not None else "for good"
+        yield f"{name} is raised from {exact_money(row['set_limit_usd'])} to {exact_money(row['limit_usd'])} {end}."
+    for row in rows:
+        yield from _of_window(row)
+
+
+def _of_window(row: Mapping[str, Any]) -> Iterator[str]:
+    group = told_group(row["group"])
+    name = f"{row['name']} ({group})" if group else row["name"]
+    if row["lost_holds"]:
+        counted = "" if row["on_lost"] == "count" else ", and nothing is counted for them"
+        holds = "1 hold is" if row["lost_holds"] == 1 else f"{count(row['lost_holds'])} holds are"
+        yield f"{name}: {holds} lost{counted}; keledger budget holds lists them, keledger budget resolve ends one."
+    if row["unpriced_calls"]:
+        counts = "counts" if row["unpriced_calls"] == 1 else "count"
+        yield f"{name}: {calls(row['unpriced_calls'])} without a known price {counts} at what was held, if anything was."
+    if row["unknown_calls"]:
+        counts = "counts" if row["unknown_calls"] == 1 else "count"
+        yield f"{name}: {calls(row['unknown_calls'])} of which nobody knows what was used {counts} nothing."
+    if row["difference_usd"] != "0":
+        less = row["difference_usd"].startswith("-")
+        by = f"{exact_money(row['difference_usd'].removeprefix('-'))} {'less' if less else 'more'}"
+        yield (
+            f"{name}: after reprices its calls cost {exact_money(row['current_calls_usd'])}, {by} than was recorded, "
+            "which is what counts."
+        )

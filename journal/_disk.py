@@ -79,7 +79,7 @@ class Disk:
         flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         return _regular(os.open(path, flags), path)
 
-    def create_exclusive(self, path: Path) -> int:
+    def create_exclusive(self, path: Path | str) -> int:
         """Create a file (0600) that must not exist yet, for reading and appending."""
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(path, flags, FILE_MODE)
@@ -210,7 +210,7 @@ class Disk:
         """Rename over: for files beside ``journal/`` only, never for one in it."""
         os.replace(source, target)
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: Path | str) -> None:
         """Remove a file that is not truth: a spooled call that is journaled now, a marker."""
         os.unlink(path)
 

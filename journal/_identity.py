@@ -22,6 +22,7 @@ NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://keledger/ns/v1")
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
+_NAMESPACE_BYTES = NAMESPACE.bytes
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The digit with RFC 9562's variant in its upper two bits that keeps the lower two of a random one."""
 _SORTED = orjson.OPT_SORT_KEYS
@@ -41,7 +42,9 @@ def new_id() -> str:
 
 def id_of_key(source: str, key: str) -> str:
     """The id of an event that its caller knows by *key*: UUIDv5 of ``<source> NUL <key>``, equal on every machine."""
-    return str(uuid.uuid5(NAMESPACE, f"{source}\0{key}"))
+    # As uuid.uuid5 has it, without the object that it makes, which takes five times as long.
+    text = hashlib.sha1(_NAMESPACE_BYTES + f"{source}\0{key}".encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 def input_sha256(event_type: str, fields: Mapping[str, object], *, plain: bool = False) -> str:

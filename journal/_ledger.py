@@ -205,6 +205,9 @@ class Ledger:
             if not (self._has_budgets or declared or self._is_marked()):
                 return None
             asked = self._asked(begin)
+            for each in declared:
+                if each["scope"] not in asked.data:
+                    raise InputRefused(f"it is declared for the call's {each['scope']}, and the call names none")
             self._adopt_due()
             enforcement = self._enforcing()
         except (KeledgerError, OSError) as error:

@@ -131,14 +131,14 @@ class Appender:
             return []
         try:
             with self._locked:
+                self._look()
                 if decide is not None:
-                    self._look()
                     events = decide()
                     if not events:
                         return []
                 assert not callable(events)
                 try:
-                    return self._append(events, self._lock.give_back if self._lock.was_contended else None)
+                    return self._append_at_end(events, self._lock.give_back if self._lock.was_contended else None)
                 except WriteFailed as error:
                     self._newest.forget()
                     failed = error
@@ -208,10 +208,13 @@ class Appender:
         """Append while the caller holds :meth:`locked`."""
         return self._append(events)
 
-    def _append(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
+    def _append(self, events: Sequence[NewEvent]) -> list[Appended]:
+        self._look()
+        return self._append_at_end(events)
+
+    def _append_at_end(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
         """Append in batches.  Raises WriteFailed where *give_back* was called and the sync failed: then the segment is
         left, and the lock is somebody else's."""
-        self._look()
         if len(events) == 1 and not self._newest.above_merged:  # nearly always
             return self._append_batch(events, give_back)
         done: list[Appended] = []

@@ -220,8 +220,8 @@ __all__ = [
     "report_sessions",
     "report_weekly",
     "report_whatif",
-    "repriced_differences",
     "reprice_data",
+    "repriced_differences",
     "run_sql",
     "shown_totals",
 ]

@@ -41,7 +41,7 @@ LISTED_MAX = 100_000
 _BATCH_ROWS = 5_000
 
 _RECENT_CALLS = 100
-"""Calls before the range of each prompt and model that the sizes of holds are learned from: as many as the guard keeps."""
+"""Calls before the range of each prompt and model that sizes of holds are learned from: as many as the guard keeps."""
 
 _BEFORE_ALL_US = -(2**62)
 _AFTER_ALL_US = 2**62

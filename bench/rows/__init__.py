@@ -13,6 +13,7 @@ from . import (
     catch_up,
     ccusage,
     daily,
+    holds,
     memory,
     overshoot,
     rebuild,
@@ -37,6 +38,7 @@ ROWS: Mapping[str, Measure] = {
     "sqlite": sqlite.measure,
     "calc-price": calc_price.measure,
     "reprice": reprice.measure,
+    "holds": holds.measure,
     "ccusage": ccusage.measure,
     "overshoot": overshoot.measure,
 }

@@ -67,6 +67,11 @@ class Enforcement:
         self._holders = Holders(home, disk)
         self._on_network: bool | None = None
 
+    @staticmethod
+    def as_held(asked: AskedCall, book: Book) -> Reservation:
+        """The reservation that a call will have, by which its event can be made."""
+        return Reservation(hold_id_of(asked.data["call_id"]), "0", asked, book.sha256)
+
     def close(self) -> None:
         """Let go of the holds that are open still, and give all descriptors back."""
         self._holders.close()
@@ -290,8 +295,14 @@ class _Decision:
         self._is_held = False
         self.reservation: Reservation | None = None
         self.refused: BudgetExceeded | None = None
-        self.may_go_on = not declared and enforcement.guard.says_that_none_blocks
+        self._covers: bool | None = None
+
+    @property
+    def may_go_on(self) -> bool:
         """Whether no budget that blocks covers the call, as far as that is known."""
+        if self._covers is None:
+            return not self._declared and self._enforcement.guard.says_that_none_blocks
+        return not self._covers
 
     def give_back(self, *, journaled: bool) -> None:
         """Undo what was done for a hold that is not to be; where it may be *journaled*, it is left to be found lost."""
@@ -303,10 +314,10 @@ class _Decision:
         asked = self._asked
         stand = standings(fold, asked.data, asked.started_us, self._declared)
         unreadable = unreadable_refusals(fold) if fold.blocks else []
-        self.may_go_on = not unreadable and not any(each.blocks for each in stand)
+        self._covers = bool(unreadable) or any(each.blocks for each in stand)
         if not stand and not unreadable:
             return []
-        if not self.may_go_on:
+        if self._covers:
             self._enforcement.refuse_network(fold)
         size = size_call(fold, stand, asked, self._book)
         amount = size.hold_pico

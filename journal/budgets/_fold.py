@@ -241,10 +241,9 @@ class Fold:
         if data["cost"].get("total_usd") is not None:
             self.store.holds.put(hold_id, None)
             return
-        if state == "unpriced":
-            ended = "unpriced"
-        else:
-            ended = "resolved" if hold["state"] == "resolved" else "lost"
+        ended = "unpriced" if state == "unpriced" else "lost"
+        if state != "unpriced" and hold["state"] == "resolved":
+            ended = "resolved"
         self.store.holds.put(hold_id, {**hold, "state": ended, "ended_by": event_id})
 
     def _take_out(self, hold: Mapping[str, Any]) -> None:

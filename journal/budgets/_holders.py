@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import weakref
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Holders:
     """The holder files of this process's own calls."""
 
     def __init__(self, home: Home, disk: Disk) -> None:
-        self._folder, self._disk = home.path / "holds", disk
+        self._folder, self._disk = str(home.path / "holds"), disk
         self._descriptors: dict[str, int] = {}
         _all_holders.add(self)
 
@@ -68,7 +69,7 @@ class Holders:
         descriptor = self._descriptors.pop(hold_id, None)
         if descriptor is not None:
             with contextlib.suppress(OSError):
-                self._disk.remove(self._folder / hold_id)
+                self._disk.remove(f"{self._folder}/{hold_id}")
             close_quietly(self._disk, descriptor)
 
     def let_go(self, hold_id: str) -> None:
@@ -87,13 +88,13 @@ class Holders:
             self.let_go(hold_id)
 
     def _create(self, hold_id: str) -> int:
-        path = self._folder / hold_id
+        path = f"{self._folder}/{hold_id}"
         try:
             return self._disk.create_exclusive(path)
         except FileNotFoundError:
-            self._disk.make_folder(self._folder)
+            self._disk.make_folder(Path(self._folder))
         except FileExistsError:  # left by a reservation that was never written
-            return self._disk.open_append(path)
+            return self._disk.open_append(Path(path))
         return self._disk.create_exclusive(path)
 
     def drop_inherited(self) -> None:
@@ -106,7 +107,12 @@ class Holders:
 
 def this_process() -> dict[str, Any]:
     """Boot, process and its start: as a hold names its holder."""
-    return {"boot_id": boot_id() or "unknown", "pid": os.getpid(), **_started(os.getpid())}
+    return _process(os.getpid())
+
+
+@functools.lru_cache(maxsize=1)
+def _process(pid: int) -> dict[str, Any]:
+    return {"boot_id": boot_id() or "unknown", "pid": pid, **_started(pid)}
 
 
 def why_lost(home: Home, disk: Disk, hold_id: str, holder: Mapping[str, Any]) -> str | None:

@@ -31,7 +31,7 @@ ReadEvent = Callable[[Place], Mapping[str, Any]]
 
 
 class Found:
-    """What a fold must know before it begins: every scope that a budget was set for, and whether calls were imported."""
+    """What a fold must know before it begins: the scopes that budgets were set for, and whether calls were imported."""
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []

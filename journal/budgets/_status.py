@@ -1,4 +1,4 @@
-"""What has become of budgets: every part of a window's figure apart, in the present window or in all there ever were."""
+"""What has become of budgets: every part of a window's figure apart, in one window or in all that there ever were."""
 
 from __future__ import annotations
 

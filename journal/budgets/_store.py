@@ -3,8 +3,8 @@
 A reservation touches a handful of rows of what may be millions, so each is read when it is first asked for and written
 in batches.  SQLite, because a file that must be read whole takes 60 ms to open at 100,000 windows (measured), this half
 a one.  Every use of the file is under the home's lock, so SQLite's own is never contended.  The plain rollback journal
-is used and not the write-ahead log, in which SQLite up to 3.51.2, which Pythons of today still link, may skip pages when a
-checkpoint and a commit meet.  The file is a cache: whatever is wrong with it, it is built anew.
+is used and not the write-ahead log, in which SQLite up to 3.51.2, which Pythons of today still link, may skip pages
+when a checkpoint and a commit meet.  The file is a cache: whatever is wrong with it, it is built anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ FILE_NAME = f"budgets-{FORMAT}.sqlite3"
 
 ROWS_KEPT_MAX = 50_000
 """Rows that are kept in memory after they were written: some 30 MB."""
+
+ABSENT_MAX = 1_000
+"""Ids that are remembered as not seen yet: a call's is asked for three times before its event comes."""
+
+ROWS_READ_AT_ONCE = 200
+"""A table of so few rows is read at once, in half a millisecond, and not asked for what it does not have any more."""
 
 CALLS, LOST, RESOLVED, UNPRICED, ADJUSTMENTS, OPEN = range(6)
 """Places of a window's picodollars in its sums."""
@@ -86,15 +92,32 @@ class Rows:
         self._connection, self._table, self._read, self._as_json = connection, table, read, write
         self._kept: dict[str, Any] = {}
         self._changed: set[str] = set()
+        self._has_all: bool | None = None
+        """Whether everything that is stored is kept, as is so of a small table: what is not kept is not there, then."""
 
     def get(self, key: str) -> Any:
         """The value under a key; None where there is none."""
         try:
             return self._kept[key]
         except KeyError:
+            if self._has_all is None:
+                self._keep_all()
+                return self.get(key)
+            if self._has_all:
+                return None
             found = self._connection.execute(f"SELECT value FROM {self._table} WHERE key = ?", (key,)).fetchone()
             value = self._kept[key] = self._read(_loaded(found[0])) if found is not None else None
             return value
+
+    def _keep_all(self) -> None:
+        rows = self._connection.execute(
+            f"SELECT key, value FROM {self._table} LIMIT {ROWS_READ_AT_ONCE + 1}"
+        ).fetchall()
+        self._has_all = len(rows) <= ROWS_READ_AT_ONCE
+        if self._has_all:
+            for key, value in rows:
+                if key not in self._changed:
+                    self._kept[key] = self._read(_loaded(value))
 
     def put(self, key: str, value: Any) -> None:
         """Set the value under a key; None takes it out.  Money in it is text: JSON's numbers end at 2^63."""
@@ -119,8 +142,11 @@ class Rows:
         if new:
             self._connection.executemany(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)", new)
         self._changed.clear()
+        for (key,) in gone:
+            del self._kept[key]
         if len(self._kept) > ROWS_KEPT_MAX:
             self._kept.clear()
+            self._has_all = False
 
 
 class IdsRepeat(Exception):
@@ -139,7 +165,11 @@ class Store:
         self.path = path if path is not None else Path(":memory:")
         # The lock that every use is under keeps threads apart; SQLite need not hold them to the one that opened it.
         self._connection = sqlite3.connect(
-            f"file:{_quoted(path)}?mode=rw" if path is not None else ":memory:", uri=True, isolation_level=None, check_same_thread=False, timeout=1
+            f"file:{_quoted(path)}?mode=rw" if path is not None else ":memory:",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=1,
         )
         try:
             if new or path is None:
@@ -158,6 +188,7 @@ class Store:
             self._slots: dict[tuple[int, str], dict[int, Sums]] = {}
             self._running: dict[tuple[int, str], tuple[int, int, Sums]] = {}
             self._places: dict[str, Place] = {}
+            self._absent: set[str] = set()
             self._keys: dict[str, list[tuple[str, str]]] = {}
             self._writers: list[str] = []
             self._is_new, self._only_new_ids = new, only_new_ids
@@ -258,11 +289,21 @@ class Store:
 
     def knows(self, event_id: str) -> bool:
         """Whether an event was taken before."""
-        return event_id in self._places or (not self._only_new_ids and self.place(event_id) is not None)
+        if event_id in self._places:
+            return True
+        if self._only_new_ids or event_id in self._absent:
+            return False
+        if self.place(event_id) is not None:
+            return True
+        if len(self._absent) >= ABSENT_MAX:
+            self._absent.clear()
+        self._absent.add(event_id)
+        return False
 
     def put_place(self, event_id: str, place: Place) -> None:
         """Remember where an event stands."""
         self._places[event_id] = place
+        self._absent.discard(event_id)
 
     def ids_under(self, call_key: str) -> list[tuple[str, str]]:
         """Rank and id of the calls that have a key."""

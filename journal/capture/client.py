@@ -333,7 +333,7 @@ def begin_facts(handler: Any, data: Any, label: Any) -> dict[str, Any]:
         "pricing_context": lambda: _pricing_context(request),
         "attributes": lambda: _attributes(machine.vdict),
         "request": lambda: beside("shape").shape_of(request),
-        "run_flags": lambda: {name: value for name, value in run_flags().items() if name != "budget"},
+        "run_flags": run_flags,
         "environment": _environment,
         "cwd": os.getcwd,
     }

@@ -286,6 +286,10 @@ SHORT = {"messages": [TEXT], "max_tokens": 100}
             [cell(FLAT, minute_to=720), cell({"input_uncached": "3", "output_text": "30"}, minute_from=720)],
             SHORT, 3, 3000, id="and of its minute",
         ),
+        pytest.param(
+            [cell(FLAT, weekdays="1111011"), cell({"input_uncached": "3", "output_text": "30"}, weekdays="0000100")],
+            SHORT, 3, 3000, id="and of its weekday, a Friday",
+        ),
     ],
 )  # fmt: skip
 def test_the_bound_is_what_the_dearest_answer_costs(
@@ -377,6 +381,15 @@ def test_sound_by_the_second_has_no_bound_in_tokens() -> None:
     book = book_of([Cell("openai", "gpt-4o", "", {**FLAT, "input_audio_ms": "1"})])
     assert isinstance(bound_of(book, "openai", "gpt-4o", {"messages": [PICTURE], "max_tokens": 9}), Unbounded)
     assert isinstance(bound_of(book, "openai", "gpt-4o", SHORT), Bound)
+
+
+def test_pictures_and_sound_may_pass_over_the_request_s_limit() -> None:
+    book = book_of([Cell("openai", "gpt-4o", "", {**FLAT, "output_audio": "80"})])
+    for asked, most in ((9, 16_384), (50_000, 50_000)):
+        bound = bound_of(book, "openai", "gpt-4o", {"messages": [TEXT], "max_tokens": asked, "n": 2})
+        assert isinstance(bound, Bound)
+        assert bound.output_tokens == 2 * most
+        assert bound.amount_pico == bound.input_tokens * 10**6 + bound.output_tokens * 80 * 10**6
 
 
 @pytest.mark.parametrize("missing", ["input_uncached", "output_text"])

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -197,7 +197,7 @@ class Budgets(RuleBasedStateMachine):
 
         def reserve(_: Tell) -> None:
             own = self.ledgers[ledger] if is_inherited else Ledger.open(self.home.path)
-            with self.call(own, MODELS[0], most, **fields):
+            with suppress(BudgetExceeded), self.call(own, MODELS[0], most, **fields):
                 kill_me()
 
         in_child(reserve)

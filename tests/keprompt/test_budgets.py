@@ -66,6 +66,8 @@ def test_a_hard_stop_on_the_second_round_trip_of_a_tool_loop(stage_of: Callable[
     assert types(stage.home) == ["call.reserved", "call.completed", "call.blocked"]
     assert open_holds(stage.home) == []
     reserved, completed, blocked = guarded(stage.home)
+    assert reserved["request"]["messages"] == 2
+    assert 0 < reserved["request"]["bytes"] < blocked["request"]["bytes"]
     assert Decimal(completed["cost"]["total_usd"]) <= Decimal(reserved["amount_usd"]) == Decimal(limit)
     [refusal] = blocked["refusals"]
     assert (refusal["cause"], refusal["declared"]) == ("limit", "run")

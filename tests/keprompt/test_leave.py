@@ -14,6 +14,7 @@ from keledger.journal import Home, HomeError, Ledger
 from keledger.journal.capture import client
 
 from .line_ends import OK, Serving, begin_facts, connect, journaled
+from .support import events_of
 
 DECLARED = [{"scope": "run", "limit_usd": "100"}]
 TOO_SMALL = [{"scope": "run", "limit_usd": "0.000001"}]
@@ -23,9 +24,9 @@ TOO_SMALL = [{"scope": "run", "limit_usd": "0.000001"}]
 def begin(request: pytest.FixtureRequest, home: Home) -> dict[str, Any]:
     """What is told before a call that a budget covers which blocks: its own, or one that keledger left word of."""
     if request.param == "declared":
-        return begin_facts(declared=DECLARED)
+        return begin_facts(run="a-run", declared=DECLARED)
     leave_word(home)
-    return begin_facts()
+    return begin_facts(run="a-run")
 
 
 def leave_word(home: Home) -> None:
@@ -35,9 +36,8 @@ def leave_word(home: Home) -> None:
 
 
 class Unwilling(Ledger):
-    """A ledger that fails where it should decide; what it is asked to give back is remembered."""
+    """A ledger that fails where it should decide, or decides only when it may."""
 
-    released: list[str]
     may_answer: threading.Event | None = None
 
     def reserve(self, begin: Mapping[str, Any]) -> Any:
@@ -46,14 +46,10 @@ class Unwilling(Ledger):
         self.may_answer.wait()
         return super().reserve(begin)
 
-    def release(self, call_id: str, cause: str = "not_sent") -> None:
-        self.released.append(call_id)
-        super().release(call_id, cause)
-
 
 def unwilling(home: Home, may_answer: threading.Event | None = None) -> Serving:
     ledger = Unwilling(home, program="test")
-    ledger.released, ledger.may_answer = [], may_answer
+    ledger.may_answer = may_answer
     return Serving(home, lambda: ledger)
 
 
@@ -111,22 +107,37 @@ def test_a_home_that_cannot_be_opened_is_tried_again_where_a_budget_blocks(
 
 
 def test_leave_that_comes_too_late_is_given_back(
-    line: client.Line,
-    home: Home,
-    begin: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    line: client.Line, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     may_answer = threading.Event()
     serving = unwilling(home, may_answer)
     connect(line, monkeypatch, serving.end)
+    begin = begin_facts(run="a-run", declared=DECLARED)
     refusal = line.begin(begin)
     assert refusal is not None
     assert capsys.readouterr().err == f"keledger: call refused: {refusal}\n"
     may_answer.set()
     serving.finish()
-    assert journaled(home) == []
     assert serving.server.unsent == 1
+    assert [event["type"] for event in events_of(home) if "hold" in event["type"] or "call" in event["type"]] == [
+        "call.reserved", "hold.released",
+    ]  # fmt: skip
+
+
+def test_a_declared_budget_of_nothing_lets_nothing_go(
+    serving: Serving, line: client.Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(line, monkeypatch, serving.end)
+    patient(monkeypatch, "GUARD_WAIT_S")
+    refusal = line.begin(begin_facts(run="a-run", declared=[{"scope": "session", "limit_usd": "1"}]))
+    assert refusal is not None
+    assert "it is declared for the call's session, and the call names none" in refusal
+
+
+def test_a_server_asks_to_wait_where_a_budget_blocks(serving: Serving, begin: dict[str, Any]) -> None:
+    serving.end.sendall(client.encode({"type": "begin", "begin": begin}))
+    with serving.end.makefile("r") as replies:
+        assert [json.loads(next(replies))["type"] for _ in range(2)] == ["wait", "go"]
 
 
 def test_who_is_asked_to_wait_waits(line: client.Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,12 +64,12 @@ def test_a_call_that_cannot_be_read_is_left_out_and_named(home: Home, data: Any)
 @pytest.mark.parametrize(
     ("event_type", "data"),
     [
-        ("budget.set", {"name": "b", "action": "block", "usage": "none", "cost": 5, "tags": ["x"]}),
+        ("split.set", {"name": "b", "action": "block", "usage": "none", "cost": 5, "tags": ["x"]}),
         ("fx.set", {"cost": "5", "started_at": "tomorrow", "usage": [1]}),
         ("something.new", ["a", "list"]),
         ("something.new", b'"text"'),
         ("something.new", b"null"),
-        ("call.reserved", {"usage": 1}),
+        ("estimate.made", {"usage": 1}),
     ],
 )
 def test_types_of_other_releases_are_kept_and_counted(home: Home, event_type: str, data: Any) -> None:
