@@ -298,7 +298,10 @@ class Ledger:
         """
         from ._merge import merge  # brings verify along, which no call needs
 
-        return merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
+        merged = merge(self.home, folder, appender=self._appender, actor=self._attributes.os_user, reason=reason)
+        if merged.lines and what_holds(self.home, self._disk).has_budgets:
+            self._enforcing().guard.ready()  # so that no call need wait until what came is folded in its place
+        return merged
 
     def manifest(self) -> BookManifest:
         """The book that the next call will be priced by: the adopted one, or the shipped one that is to be adopted."""

@@ -25,6 +25,7 @@ from ._build import Progress
 from ._closings import Closing, Periods, meeting, month_after, month_start, read_periods, span_of
 from ._corrections import period_difference
 from ._digest import digest_span
+from ._lost_holds import count_lost
 from ._options import ReportOptions
 from ._projection import Projection, open_projection
 from ._reports import Report, report_periods
@@ -166,13 +167,13 @@ def _number(value: object) -> int:
 
 
 def _open(projection: Projection, report: Report, begun_us: int, ended_us: int, book: str | None) -> dict[str, Any]:
-    """What nobody knows yet.  No release has written holds, so none is lost."""
+    """What nobody knows yet."""
     totals = report.totals
     shown: dict[str, Any] = {
         "unknown_calls": totals["unknown_calls"],
         "unpriced_calls": totals["unpriced_calls"],
         "unpriced_estimated_calls": 0,
-        "lost_holds": 0,
+        "lost_holds": projection.run(lambda connection: count_lost(connection, begun_us, ended_us)),
     }
     if book is None or not totals["unpriced_calls"]:
         return shown

@@ -53,6 +53,8 @@ class Round(NamedTuple):
     above_percent: float
     left_percent: float
     """What was left when a call was first refused and all others had ended."""
+    unspent_percent: float
+    """What was left when hardly anything fitted any more."""
     calls: int
     covered: int
     """Calls whose hold was enough."""
@@ -68,17 +70,23 @@ def measure(workshop: Workshop) -> Iterator[Figure]:
         calls = sum(each.calls for each in rounds)
         covered = sum(each.covered for each in rounds) * 100 / calls
         left = statistics.median(each.left_percent for each in rounds)
+        unspent = statistics.median(each.unspent_percent for each in rounds)
         early = sum(each.refused_early for each in rounds) * 100 / calls
         yield Figure(
             "overshoot",
             f"--hold {policy}, {'bounded' if policy == 'max' else 'learned'}: spent above {LIMIT_USD} USD, at worst",
             max(above),
             "%",
-            f"{covered:.1f} % of {calls:,} holds were enough; {left:.1f} % left at the first refusal; "
-            f"{early:.0f} calls refused too early for 100 made",
+            f"{covered:.1f} % of {calls:,} holds were enough; {left:.1f} % left at the first refusal, "
+            f"{unspent:.1f} % at the end; {early:.0f} calls refused too early for 100 made",
             middle_half(above),
             at_most=0.0 if policy == "max" else None,
-            measured={"covered_percent": covered, "left_percent": left, "refused_early_percent": early},
+            measured={
+                "covered_percent": covered,
+                "left_percent": left,
+                "unspent_percent": unspent,
+                "refused_early_percent": early,
+            },
         )
 
 
@@ -128,7 +136,8 @@ def _spend(ledger: Ledger, draw: random.Random, session: str) -> Round:
             if left_percent is None:
                 left_percent = max(0, limit - spent) * 100 / limit
     assert left_percent is not None
-    return Round(max(0, spent - limit) * 100 / limit, left_percent, calls, covered, refused_early)
+    above_percent, unspent_percent = (max(0, difference) * 100 / limit for difference in (spent - limit, limit - spent))
+    return Round(above_percent, left_percent, unspent_percent, calls, covered, refused_early)
 
 
 def _call(ledger: Ledger, draw: random.Random, session: str) -> Call:

@@ -22,7 +22,7 @@ from ._fold import Fold
 from ._passing import Progress
 from ._policy import Budget, Scope, raise_fields
 from ._standing import Standing, present_standings
-from ._status import all_standings, status_row
+from ._status import all_standings, instant_asked, status_row
 
 if TYPE_CHECKING:
     from keledger.journal._attributes import AttributeResolver
@@ -120,17 +120,21 @@ class Budgets:
 
         return self._enforcement.append_one(decide)
 
-    def standings(self, names: Sequence[str] = (), *, at_us: int | None = None) -> Sequence[Standing]:
-        """How the windows stand in which *at_us* lies (now): of all budgets, or of those that are named.
+    def standings(
+        self, names: Sequence[str] = (), *, at_us: int | None = None, day: date | None = None
+    ) -> Sequence[Standing]:
+        """How the windows stand of all budgets, or of those that are named: the present ones.
+
+        With *at_us* it is those in which that instant lies, with *day* those in which a day of the budget's zone does.
 
         Holds that nobody keeps any more are found first.  Raises NotFound.
         """
         self._enforcement.find_lost(self._progress)
-        instant_us = now_us() if at_us is None else at_us
 
         def ask(fold: Fold) -> list[Standing]:
             budgets = [named(fold, name) for name in names] or sorted(fold.budgets.values(), key=lambda each: each.name)
-            return [each.kept() for budget in budgets for each in present_standings(fold, budget, instant_us)]
+            instants = [(budget, instant_asked(budget, at_us, day)) for budget in budgets]
+            return [each.kept() for budget, at in instants for each in present_standings(fold, budget, at)]
 
         return self._ask(ask)
 
@@ -149,9 +153,14 @@ class Budgets:
         return self._ask(ask)
 
     def explain(
-        self, name: str, *, group: Mapping[str, str | None] | None = None, at_us: int | None = None
+        self,
+        name: str,
+        *,
+        group: Mapping[str, str | None] | None = None,
+        at_us: int | None = None,
+        day: date | None = None,
     ) -> Explanation:
-        """What the window of a budget is made of in which *at_us* lies (now).
+        """What a window of a budget is made of: the present one, or as :meth:`standings` is told.
 
         *group* has the values of the columns by which the budget has many windows, None where there is none; it may be
         left out where only one is there.  The whole journal is folded for it.  Raises NotFound and UsageError.

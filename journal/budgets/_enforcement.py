@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from keledger.journal._asked_call import AskedCall
+from keledger.journal._days import DAY_US
 from keledger.journal._disk import Disk
 from keledger.journal._errors import AppendUnknown, BudgetExceeded, HomeError, KeledgerError
 from keledger.journal._filesystem import filesystem_kind
@@ -47,6 +48,7 @@ class Reservation(NamedTuple):
     asked: AskedCall
     book: str
     alerts: tuple[str, ...] = ()
+    """Sentences for the user."""
 
 
 class _Stale(Exception):
@@ -338,7 +340,8 @@ class _Decision:
         amount_usd = pico_to_usd(amount)
         own = {"amount_usd": amount_usd, "budgets": [each.as_data() for each in stand], "holder": holder}
         event = self._event("call.reserved", size, own, event_id=self._hold_id)
-        self.reservation = Reservation(self._hold_id, amount_usd, self._asked, self._book.sha256)
+        said = _clock_set_back(fold, self._asked)
+        self.reservation = Reservation(self._hold_id, amount_usd, self._asked, self._book.sha256, said)
         return [event]
 
     def _event(self, kind: str, size: Size, own: Mapping[str, Any], event_id: str | None = None) -> NewEvent:
@@ -361,6 +364,17 @@ def refusals_of(stand: Sequence[Standing], size: Size, asked: Mapping[str, Any])
         elif size.hold_pico > max(each.left_pico, 0):
             found.append(refusal_of(each, "limit", amount=size.hold_pico, asked=asked))
     return found
+
+
+def _clock_set_back(fold: Fold, asked: AskedCall) -> tuple[str, ...]:
+    """A sentence where the call is of a day before what is journaled already: it counts in a window that was over."""
+    started_at = asked.data["started_at"]
+    if started_at >= fold.latest or parse_time(fold.latest) - asked.started_us < DAY_US:
+        return ()
+    return (
+        f"the clock stands at {started_at}, before events of {fold.latest} that are journaled already: this call "
+        "counts in the windows of its own time; set the clock right",
+    )
 
 
 def _hold_event(kind: str, hold_id: str, cause: str) -> NewEvent:

@@ -134,13 +134,13 @@ class TracedFold(Fold):
             is_resolved = hold is not None and hold["state"] == "resolved"
             if not any(amounts) and not (is_resolved and "ended_by" not in (hold or {})):
                 continue  # voided since, told again by a better source, or a hold that was given back
-            kind = "resolved" if is_resolved else _kind(amounts)
             told = dict(self._told[subject])
             if hold is not None:
                 told |= {"hold_id": hold_id, "held_usd": pico_to_usd(int(hold["amount"]))}
                 told |= {"cause": hold["cause"]} if "cause" in hold else {}
-            part = _PART_OF[kind]
-            yield Entry(subject, kind, part, amounts[PARTS[part]], told)
+            for kind in _kinds(amounts, is_resolved=is_resolved):
+                part = _PART_OF[kind]
+                yield Entry(subject, kind, part, amounts[PARTS[part]], told)
 
     def _add(self, keys: Sequence[SumsKey], amounts: Sequence[tuple[int, int]]) -> None:
         super()._add(keys, amounts)
@@ -187,23 +187,24 @@ class TracedFold(Fold):
 
 _PART_OF = {
     "call": "calls_usd",
-    "unknown": "calls_usd",
     "unpriced": "unpriced_usd",
     "adjustment": "adjustments_usd",
     "open": "open_usd",
     "lost": "lost_usd",
     "resolved": "resolved_usd",
+    "unknown": "calls_usd",
 }
 
 
-def _kind(amounts: Sums) -> str:
-    """What an entry is, by what it moved."""
-    for kind, count in (("open", OPEN_COUNT), ("lost", LOST_COUNT), ("unpriced", UNPRICED_COUNT)):
-        if amounts[count]:
-            return kind
-    if amounts[UNKNOWN_COUNT]:
-        return "unknown"
-    return "adjustment" if amounts[PARTS["adjustments_usd"]] else "call"
+def _kinds(amounts: Sums, *, is_resolved: bool) -> list[str]:
+    """What a subject is, by the parts that it moved: nearly always one thing.  Every part that it moved is told."""
+    moved = [kind for kind, part in _PART_OF.items() if amounts[PARTS[part]] and kind != "unknown"]
+    if moved:
+        return moved
+    if is_resolved:
+        return ["resolved"]
+    counts = {"open": OPEN_COUNT, "lost": LOST_COUNT, "unpriced": UNPRICED_COUNT, "unknown": UNKNOWN_COUNT}
+    return [next((kind for kind, count in counts.items() if amounts[count]), "call")]
 
 
 def _instant(entry: Entry) -> str:

@@ -79,6 +79,8 @@ class Fold:
         self.below: dict[str, dict[str, int]] = {}
         """Since when a window without an end is below a threshold again that it had crossed, by :func:`alert_row` and
         :func:`alert_name`."""
+        self.latest = ""
+        """The latest time at which a clock stood when an event was journaled."""
         self._by_scope: tuple[int, dict[int, list[Budget]]] = (-1, {})
         self._budget_events: dict[str, list[Mapping[str, Any]]] = {}
         self._read_event = read_event
@@ -105,6 +107,8 @@ class Fold:
         """Take in the next event.  Raises NewScope and ImportsAreKeyed, after which the store is of no use."""
         kind = event["type"]
         handler = self._handlers.get(kind)
+        if event["time"] > self.latest:
+            self.latest = event["time"]
         if handler is not None and event["v"] == 1:
             if place.writer not in self.own_writers and kind.startswith(("budget.", "alert.")):
                 return
@@ -132,7 +136,12 @@ class Fold:
 
     def kept(self) -> dict[str, Any]:
         """What :meth:`restore` takes, as JSON values."""
-        return {"budgets": self._budget_events, "unreadable": self.unreadable, "below": self.below}
+        return {
+            "budgets": self._budget_events,
+            "unreadable": self.unreadable,
+            "below": self.below,
+            "latest": self.latest,
+        }
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """Go on from what :meth:`kept` gave, with the same store."""
@@ -142,6 +151,7 @@ class Fold:
                 budget = with_raise(budget, event)
             self.budgets[name] = budget
         self._budget_events, self.unreadable, self.below = kept["budgets"], kept["unreadable"], kept["below"]
+        self.latest = kept["latest"]
 
     def not_read(self, event: Mapping[str, Any], place: Place) -> None:
         """Remember an event of the home's own writers that this release must not pass over, and cannot read."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
+from keledger.journal._days import Zone
 from keledger.journal._money import pico_to_usd
-from keledger.journal._time import format_time
+from keledger.journal._time import format_time, now_us
 
 from ._fold import Fold
 from ._policy import Budget, Raise
@@ -44,6 +46,16 @@ COUNTS = {
 }
 """How many of what it is made of.  ``unknown_calls`` are those without a hold, which count nothing; an unknown call
 that had one stands under ``lost_holds``."""
+
+
+def instant_asked(budget: Budget, at_us: int | None = None, day: date | None = None) -> int:
+    """The instant whose window of a budget is asked for: *at_us*, or the last one of a *day* in its zone, or now.
+
+    A day lies in one window of a calendar; of rolling ones it is the one that ends with it.
+    """
+    if day is not None:
+        return Zone(budget.timezone).end_us(day) - 1
+    return now_us() if at_us is None else at_us
 
 
 def status_row(each: Standing, instant_us: int) -> dict[str, Any]:
@@ -104,7 +116,7 @@ def _raise_row(raised: Raise) -> dict[str, Any]:
     }
 
 
-def all_standings(fold: Fold, budget: Budget, now_us: int) -> Iterator[tuple[Standing, int]]:
+def all_standings(fold: Fold, budget: Budget, present_us: int) -> Iterator[tuple[Standing, int]]:
     """Every window of a budget in which anything was counted, and the instant whose limit is told.
 
     That is now, or the last one of a window that is over.  Rolling windows overlap without end: of these the present
@@ -115,9 +127,9 @@ def all_standings(fold: Fold, budget: Budget, now_us: int) -> Iterator[tuple[Sta
         return
     summed = fold.scopes[number]
     if summed.is_rolling or not summed.resets:
-        yield from ((each, now_us) for each in present_standings(fold, budget, now_us))
+        yield from ((each, present_us) for each in present_standings(fold, budget, present_us))
         return
     for group, slot, _ in fold.store.windows(number):
-        instant_us = min(now_us, summed.window(slot).end_us - 1)
+        instant_us = min(present_us, summed.window(slot).end_us - 1)
         instant_us = max(instant_us, slot)  # a call whose clock was ahead
         yield standing(fold, budget, (number, group, slot), instant_us), instant_us

@@ -267,8 +267,8 @@ class Store:
         """Group, slot and sums of everything that was counted for a scope."""
         stored = self._connection.execute("SELECT grp, slot, amounts FROM sums WHERE scope = ?", (scope,))
         found = {(group, slot): _parse(amounts) for group, slot, amounts in stored}
-        found.update((key[1:], sums) for key, sums in self._sums.items() if key[0] == scope and any(sums))
-        return [(group, slot, sums) for (group, slot), sums in sorted(found.items())]
+        found.update((key[1:], sums) for key, sums in self._sums.items() if key[0] == scope)
+        return [(group, slot, sums) for (group, slot), sums in sorted(found.items()) if any(sums)]
 
     def all_sums(self) -> dict[SumsKey, Sums]:
         """The sums of every window of which anything was counted."""

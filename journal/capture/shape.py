@@ -299,7 +299,7 @@ class _Reading:
                 self._beyond(_server_tool(kind))
 
     def _beyond(self, word: str) -> None:
-        if self._unbounded is None or word == "unreadable":
+        if self._unbounded is None:
             self._unbounded = word
 
     def _plain(self, value: object, depth: int) -> Any:

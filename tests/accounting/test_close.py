@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import Home, KeledgerError, anchor, verify
+from keledger.journal import Home, KeledgerError, Ledger, anchor, verify
+from keledger.journal._identity import new_id
+from keledger.journal.budgets import budget_fields
 from keledger.projections import Selector, closing_data, digest, open_projection
 from tests.cli.support import Outcome, forge, keledger, keledger_terminal, truth
 from tests.journal.support import call, calls, events
@@ -522,3 +524,22 @@ def test_a_closing_is_folded_by_what_lies_within_it_alone(used: Home) -> None:
     with open_projection(used) as projection:
         assert digest(projection) != folded
     assert shown(used, closing) == before
+
+
+def test_holds_that_nobody_knows_the_end_of_are_told(home: Home) -> None:
+    """A call under way whose process has gone is lost; one that is resolved, or has come in since, is not."""
+    with Ledger.open(home.path) as ledger:
+        ledger.budgets.set(budget_fields("all", limit="100", period="total"))
+        for day in ("2026-10-31T23:59:59.999999Z", "2026-10-01T00:00:00.000000Z", "2026-11-01T00:00:00.000000Z"):
+            begin = {"id": new_id(), "provider": "openai", "model": "gpt-5-mini", "started_at": day}
+            assert ledger.reserve(begin) is not None
+    with Ledger.open(home.path) as ledger:
+        lost = ledger.budgets.holds()
+        assert [hold["state"] for hold in lost] == ["lost"] * 3
+        with open_projection(home) as projection:
+            october = closing_data(projection, "2026-10", "UTC", anchor(home))["open"]
+        assert october["lost_holds"] == 2
+        ledger.budgets.resolve(lost[0]["hold_id"], "0", "not billed")
+        with open_projection(home) as projection:
+            october = closing_data(projection, "2026-10", "UTC", anchor(home))["open"]
+        assert october["lost_holds"] == 1

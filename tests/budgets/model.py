@@ -141,11 +141,12 @@ class Model:
         if kind.startswith("budget.") and event["source"] in self.own:
             self._budget(kind, event["id"], data)
         elif kind in ("call.completed", "call.failed"):
-            if event["id"] not in self.calls:
-                self.calls[event["id"]] = data
-                self._settle(event["id"], data.get("hold_id"))
+            is_copy = event["id"] in self.calls
+            self.calls.setdefault(event["id"], data)
+            self._settle(event["id"], data.get("hold_id"), is_copy)
         elif kind == "call.reserved":
-            self.holds.setdefault(event["id"], Hold(data, Decimal(data["amount_usd"])))
+            if data["call_id"] not in self.calls:
+                self.holds.setdefault(event["id"], Hold(data, Decimal(data["amount_usd"])))
         elif kind in ("hold.released", "hold.lost", "hold.resolved"):
             self._end(kind.removeprefix("hold."), data)
         elif kind in ("call.voided", "void.reverted"):
@@ -163,10 +164,17 @@ class Model:
             else:
                 del self.budgets[data["name"]]
 
-    def _settle(self, call_id: str, hold_id: str | None) -> None:
-        """The first call that names a hold ends it, or stands in its place where it is lost or resolved already."""
+    def _settle(self, call_id: str, hold_id: str | None, is_copy: bool) -> None:
+        """The first call that names a hold ends it, or stands in its place where it is lost or resolved already.
+
+        What is counted already, by an earlier copy without the hold, just ends it.
+        """
         hold = self.holds.get(hold_id or "")
-        if hold is not None and hold.state != "released" and hold.call_id is None:
+        if hold is None or hold.state == "released" or hold.call_id is not None:
+            return
+        if is_copy:
+            hold.state = "released"
+        else:
             hold.call_id = call_id
             if hold.state == "open":
                 hold.state = "settled" if self.calls[call_id]["cost"]["state"] != "unknown" else "lost"

@@ -248,6 +248,7 @@ SHORT = {"messages": [TEXT], "max_tokens": 100}
         ),
         pytest.param([cell({**FLAT, "requests": "7"})], SHORT, 1, 1007, id="a fee for the call"),
         pytest.param([cell({**FLAT, "input_image": "9"})], SHORT, 1, 1000, id="text is no picture"),
+        pytest.param([cell({**FLAT, "cache_read": "4"})], SHORT, 4, 1000, id="cached input may be the dearest"),
         pytest.param([cell(FLAT), cell({"input_uncached": "2"}, input_over=200_000)], SHORT, 1, 1000, id="one tier"),
         pytest.param([cell(FLAT), cell({"input_uncached": "2"}, input_over=200_000)], LONG, 2, 1000, id="two tiers"),
         pytest.param(
@@ -392,6 +393,38 @@ def test_pictures_and_sound_may_pass_over_the_request_s_limit() -> None:
         assert bound.amount_pico == bound.input_tokens * 10**6 + bound.output_tokens * 80 * 10**6
 
 
+def test_a_request_with_pictures_is_a_window_full_of_the_dearest_input() -> None:
+    book = book_of([Cell("openai", "gpt-4o", "", {**FLAT, "input_image": "4"})])
+    bound = bound_of(book, "openai", "gpt-4o", {"messages": [PICTURE], "max_tokens": 9})
+    assert bound == Bound(128_000 * 4 * 10**6 + 9 * 10 * 10**6, 128_000, 9)
+
+
+def test_what_is_billed_by_the_character_has_no_more_of_them_than_bytes() -> None:
+    plain, by_character = (
+        bound_of(book_of([cell({**FLAT, **more})]), "house", "m", SHORT) for more in ({}, {"input_chars": "30"})
+    )
+    assert isinstance(plain, Bound)
+    assert isinstance(by_character, Bound)
+    assert by_character.amount_pico == plain.amount_pico + shape_of(SHORT)["bytes"] * 30 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("budget", "output_tokens"), [(0, 100), (512, 100 + 65_536), (None, 100 + 65_536)], ids=["off", "on", "unsaid"]
+)
+def test_gemini_s_thoughts_come_on_top_unless_they_are_turned_off(budget: int | None, output_tokens: int) -> None:
+    thinking = {} if budget is None else {"thinkingConfig": {"thinkingBudget": budget}}
+    request = {"contents": "Hi", "generationConfig": {"maxOutputTokens": 100, **thinking}}
+    bound = bound_of(shipped(), "google", "gemini-2.5-flash", request)
+    assert isinstance(bound, Bound)
+    assert bound.output_tokens == output_tokens
+
+
+def test_a_provider_that_searches_by_itself_has_no_bound() -> None:
+    found = bound_of(book_of([Cell("perplexity", "m", "", FLAT)]), "perplexity", "m", SHORT)
+    assert isinstance(found, Unbounded)
+    assert "by itself" in found.reason
+
+
 @pytest.mark.parametrize("missing", ["input_uncached", "output_text"])
 def test_without_a_price_there_is_no_bound(missing: str) -> None:
     book = book_of([cell({**FLAT, missing: None})])
@@ -429,3 +462,5 @@ def test_the_known_limits_are_those_of_either_name() -> None:
     assert (dated.context_window, dated.output_limit, dated.reasons) == (1_000_000, 64_000, True)
     assert limits_of(shipped(), "gemini", "models/gemini-2.5-flash").output_limit == 65_536
     assert limits_of(shipped(), "house", "m") == (None, None, None)
+    assert limits_of(shipped(), "openai", "gpt-5-2025-08-07").context_window == 400_000
+    assert bound_of(shipped(), "openai", "gpt-5-2025-08-07", {"messages": [PICTURE], "max_tokens": 9})[1] == 400_000

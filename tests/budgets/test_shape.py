@@ -17,7 +17,12 @@ from keledger.journal.capture import shape as module
 from keledger.journal.capture.shape import shape_of
 
 TEXT = {"role": "user", "content": "How many days has a leap year?"}
-FUNCTION = {"name": "days", "description": "Days of a year", "parameters": {"type": "object", "properties": {}}}
+FUNCTION: dict[str, Any] = {
+    "name": "days",
+    "description": "Days of a year",
+    "parameters": {"type": "object", "properties": {}},
+}
+TOOL = {"type": "function", "function": FUNCTION}
 GEMINI_TEXT = {"role": "user", "parts": [{"text": "How many days has a leap year?"}]}
 
 
@@ -294,6 +299,32 @@ def test_data_written_out_again_is_no_longer_than_told(data: Any) -> None:
     assert len(escaped) <= len(compact.encode("utf-8", "surrogatepass")) + len('{"data":}') + growth
     marks = sum(compact.count(mark) for mark in ",:[{")
     assert growth >= module.SPREAD_BYTES * marks
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tools": [TOOL]},
+        {"functions": [FUNCTION]},
+        {"tools": [{"functionDeclarations": [FUNCTION]}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": FUNCTION["parameters"]}}},
+        {"generationConfig": {"responseSchema": FUNCTION["parameters"]}},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": '{"numbers":[1,2,3]}'}}]}]},
+    ],
+)
+def test_tools_data_and_forms_may_grow(more: dict[str, Any]) -> None:
+    assert told({"messages": [TEXT]}, "growth_bytes") == 0
+    written = json.dumps(more, indent=4)
+    compact = json.dumps(more, separators=(",", ":"))
+    growth = told({"messages": [TEXT], **more}, "growth_bytes")
+    assert growth >= len(written.split()) - compact.count(" ")
+    assert growth > 0
+
+
+@pytest.mark.parametrize("number", [1e300, -1e22, 5e-300, 2.5e-7])
+def test_a_number_with_an_exponent_may_be_written_out(number: float) -> None:
+    request = {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {"n": number}}}]}]}
+    assert told(request, "growth_bytes") >= len(f"{number:.310f}".rstrip("0")) - len(repr(number))
 
 
 WORDS = {

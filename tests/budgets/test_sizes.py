@@ -151,6 +151,16 @@ def test_books_by_which_no_call_is_priced_any_more_are_forgotten() -> None:
     assert size("p99", mixed, book=DEARER) == size("p99", history, book=DEARER)
 
 
+def test_a_call_stays_with_its_book_where_an_older_one_is_forgotten() -> None:
+    third = book_of([Cell("house", "m", "", {"input_uncached": "5", "output_text": "50"})])
+    old, later, last = (call(100, 10, book) for book in (BOOK, DEARER, third))
+    history = history_of(*[old] * 10, *[later] * 50, *[last] * 50)
+    assert history.rows["books"] == [DEARER.sha256, third.sha256]
+    assert [row[0] for row in history.rows["calls"]] == [0] * 50 + [1] * 50
+    assert sorted({row[3] + row[5] for row in history.rows["calls"]}) == [500 * PICO, 1000 * PICO]
+    assert size("p99", history, book=BOOK) == Sized(200 * PICO, "history", 100, 100, 10)
+
+
 def test_calls_that_were_unpriced_count_once_a_book_prices_them() -> None:
     nothing = book_of([Cell("house", "other", "", {"input_uncached": "1"})])
     history = history_of(*(call(100, 10, nothing) for _ in range(20)))

@@ -232,7 +232,7 @@ def write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     one.record(3)
     one.ledger.void(seen, "a test")
     one.append(
-        NewEvent.of("budget.set", machine.new_id(), {"name": "month", "action": "block", "limit_usd": "50"}),
+        NewEvent.of("split.set", machine.new_id(), {"name": "halves", "shares": {"crm": 50, "web": 50}}),
         NewEvent.of("weather.changed", machine.new_id(), {"sky": "blue"}),
     )
     with open_projection(desktop) as projection:

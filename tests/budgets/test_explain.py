@@ -1,0 +1,133 @@
+"""``budget explain``: every charge and hold of a window, adding up to what the guard says, to the picodollar."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keledger.journal import Home, Ledger, NotFound, UsageError, parse_time, usd_to_pico
+from keledger.journal.budgets import Standing
+from keledger.journal.budgets._status import PARTS
+from tests.cli.support import keledger, keledger_terminal
+
+from .histories import BUDGETS, DAY, lived
+
+Lived = tuple[Home, Ledger, dict[str, str]]
+AT_US = parse_time(f"{DAY}T20:00:00Z")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[Lived]:
+    with lived(tmp_path) as found:
+        yield found
+
+
+def windows(ledger: Ledger, name: str) -> list[Standing]:
+    return list(ledger.budgets.standings([name], at_us=AT_US))
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_the_entries_are_the_figure(history: Lived, name: str) -> None:
+    _, ledger, _ = history
+    for each in windows(ledger, name):
+        group = {pair["column"]: pair.get("value") for pair in each.summed.group(each.key[1])}
+        found = ledger.budgets.explain(name, group=group or None, at_us=AT_US)
+        assert found.standing.sums == each.sums
+        assert (found.standing.window, found.standing.limit_pico) == (each.window, each.limit_pico)
+        for part, place in PARTS.items():
+            amounts = [entry.amount_pico for entry in found.entries if entry.part == part]
+            assert sum(amounts) == each.sums[place], part
+        times = [entry.told.get("started_at") or entry.told["effective_at"] for entry in found.entries]
+        assert times == sorted(times)
+
+
+def test_each_thing_is_told_once_as_what_it_is(history: Lived) -> None:
+    _, ledger, ids = history
+    found = ledger.budgets.explain("crm", at_us=AT_US)
+    told = {entry.id: entry.kind for entry in found.entries}
+    assert len(told) == len(found.entries)
+    assert told == {
+        ids["before"]: "call",
+        ids["settled"]: "call",
+        ids["bob's"]: "call",
+        ids["unpriced"]: "unpriced",
+        ids["unanswered"]: "lost",
+        ids["resolved"]: "resolved",
+        ids["voided and back"]: "call",
+        ids["refused by the provider"]: "call",
+        ids["without a hold"]: "unknown",
+        ids["adjustment"]: "adjustment",
+        ids["imported"]: "call",
+        ids["died"]: "lost",
+        ids["died, resolved"]: "resolved",
+        ids["died, answered late"]: "call",
+        ids["open"]: "open",
+    }
+    by_id = {entry.id: entry for entry in found.entries}
+    assert by_id[ids["resolved"]].amount_pico == usd_to_pico("0.0123")
+    assert by_id[ids["resolved"]].told["reason"] == "the invoice has it"
+    assert by_id[ids["died, resolved"]].amount_pico == 0
+    assert by_id[ids["died"]].told["cause"]
+    assert by_id[ids["adjustment"]].told["category"] == "Credit"
+    holds = {hold["call_id"]: hold["hold_id"] for hold in ledger.budgets.holds()}
+    for name in ("unanswered", "resolved", "died", "died, resolved", "unpriced", "open"):
+        assert by_id[ids[name]].told["hold_id"] == holds[ids[name]], name
+
+
+def test_it_needs_no_state_and_leaves_none(history: Lived) -> None:
+    home, ledger, _ = history
+    before = ledger.budgets.explain("both", group={"user": "ada"}, at_us=AT_US)
+    shutil.rmtree(home.path / "guard")
+    with Ledger.open(home.path) as other:
+        after = other.budgets.explain("both", group={"user": "ada"}, at_us=AT_US)
+    assert [entry.as_row() for entry in after.entries] == [entry.as_row() for entry in before.entries]
+    assert Counter(path.suffix for path in (home.path / "guard").iterdir()) <= Counter({".sqlite3": 1, "": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "said"),
+    [
+        ("each", None, "budget each has 2 windows: choose one of them with user=VALUE"),
+        ("each", {"project": "crm"}, "has no windows by project: choose one of its windows with user=VALUE"),
+        ("crm", {"user": "ada"}, "has no windows by user: it has one window for all its calls"),
+    ],
+)
+def test_a_window_that_cannot_be_chosen(history: Lived, name: str, group: dict[str, str | None], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        history[1].budgets.explain(name, group=group, at_us=AT_US)
+
+
+def test_what_is_not_there(history: Lived) -> None:
+    _, ledger, _ = history
+    with pytest.raises(NotFound, match="did you mean 'crm'"):
+        ledger.budgets.explain("crn")
+    with pytest.raises(NotFound, match="counted nothing"):
+        ledger.budgets.explain("each", at_us=parse_time("2020-01-01T00:00:00Z"))
+    empty = ledger.budgets.explain("each", group={"user": "nobody"}, at_us=AT_US)
+    assert (empty.entries, any(empty.standing.sums)) == ([], False)
+    past = ledger.budgets.explain("crm", at_us=parse_time("2020-01-01T00:00:00Z"))
+    assert (past.entries, any(past.standing.sums)) == ([], False)
+
+
+def test_the_command(history: Lived) -> None:
+    home, ledger, ids = history
+    asked = ("--home", str(home.path), "budget", "explain", "each", "--group", "user=ada", "--at", DAY, "-z", "UTC")
+    document = keledger(*asked).json
+    found = ledger.budgets.explain("each", group={"user": "ada"}, at_us=AT_US)
+    assert document["rows"] == [entry.as_row() for entry in found.entries]
+    assert (document["report"], document["hold"], document["budget"]["name"]) == ("budget explain", "p90", "each")
+    spent = sum(usd_to_pico(row["amount_usd"]) for row in document["rows"] if row["kind"] not in ("open", "lost"))
+    assert spent == usd_to_pico(document["budget"]["spent_usd"])
+    assert "nine calls in ten" in document["overshoot"]
+    shown = keledger_terminal(*asked, columns=130).out
+    assert "Budget each: user=*, user=ada, a week from Monday on (America/New_York)" in shown
+    assert "Lost holds are listed, and not spent" in shown
+    assert ids["settled"] in shown
+    wrong = keledger("--home", str(home.path), "budget", "explain", "each", "--at", "someday")
+    assert (wrong.status, wrong.out) == (2, "")
+    nowhere = keledger("--home", str(home.path / "nowhere"), "budget", "explain", "each")
+    assert (nowhere.status, "no budget 'each'" in nowhere.err) == (1, True)
