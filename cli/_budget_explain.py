@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from keledger.journal import Ledger, now_us, pico_to_usd
-from keledger.journal.budgets import Budget, Explanation, status_row
+from keledger.journal import Ledger, pico_to_usd
+from keledger.journal.budgets import Budget, Explanation, instant_asked, status_row
 
-from ._budget_tables import at_options, instant_asked, none_stands, told_group, told_time
+from ._budget_tables import at_options, none_stands, time_asked, told_group, told_time
 from ._budget_telling import told_period, told_scope
 from ._group import command
 from ._options import Settings, common_options, pass_settings
@@ -20,6 +20,9 @@ from ._table import Column, Table, exact_money, printable, terminal_width, wrapp
 from ._where import parse_where
 
 _SHARES = {"p50": "one call in two", "p90": "nine calls in ten", "p99": "99 calls in 100"}
+
+WORST_OVERSHOOT = {"p50": "3.5 %", "p90": "0.01 %", "p99": "0"}
+"""How far a limit was passed at worst, as measured: the table of docs/budgets.md, "How large a hold is"."""
 
 _KINDS = {
     "call": "call",
@@ -53,16 +56,16 @@ def explain(settings: Settings, name: str, group: tuple[str, ...], at: str | Non
     The amounts add up to what is spent and held, to the last digit.  The whole journal is folded for it, which takes
     some seconds for each million events.
     """
-    instant_us = instant_asked(settings, at, timezone)
+    time = time_asked(settings, at, timezone)
     chosen = {column: value or None for column, value in parse_where(group)} or None
     home = settings.home_to_read()
     if not home.writers():
         none_stands([name])
     with Ledger.open(home.path) as ledger, Progress("adding up") as progress:
-        found = ledger.budgets.telling(progress).explain(name, group=chosen, at_us=instant_us)
+        found = ledger.budgets.telling(progress).explain(name, group=chosen, **time)
     budget = found.standing.budget
     assert budget is not None, "what a call declares cannot be explained"
-    row = status_row(found.standing, now_us() if instant_us is None else instant_us)
+    row = status_row(found.standing, instant_asked(budget, **time))
     if settings.as_json:
         _write_json(found, row, budget)
     else:
@@ -80,7 +83,8 @@ def overshoot(budget: Budget) -> str:
         )
     return (
         f"It holds what {_SHARES[budget.hold]} of a kind cost at most ({budget.hold}): it can be overspent by what the "
-        "calls under way cost beyond their holds, and by nothing else that was reserved."
+        f"calls under way cost beyond their holds ({WORST_OVERSHOOT[budget.hold]} of the limit at worst where that was "
+        "measured), and by nothing else that was reserved."
     )
 
 

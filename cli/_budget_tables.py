@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
+from datetime import date, datetime
+from typing import Any, TypedDict, TypeVar
 from zoneinfo import ZoneInfo
 
 import click
 
 from keledger.journal import NotFound, check_zone, parse_time, report_zone
 
+from ._days import parse_day, today_in
 from ._instants import parse_instant
 from ._options import Settings
+
+_DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}", re.ASCII)
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
+class TimeAsked(TypedDict, total=False):
+    """A day of each budget's zone, or an instant; neither for now."""
+
+    day: date
+    at_us: int
+
+
 def at_options(function: _Decorated) -> _Decorated:
     """Let a command look at the windows of another time."""
-    at = click.option("--at", metavar="DAY|TIME", help="The windows in which this lies; without it, the present ones.")
+    at = click.option(
+        "--at",
+        metavar="DAY|TIME",
+        help="The windows in which this lies, a day in each budget's zone; else the present ones.",
+    )
     zone = click.option(
         "-z",
         "--timezone",
         metavar="ZONE",
-        help="Whose clocks --at is by; else KELEDGER_TZ, config.toml, the machine's.",
+        help="Whose clocks a time of --at is by; else KELEDGER_TZ, config.toml, the machine's.",
     )
     return at(zone(function))
 
 
-def instant_asked(settings: Settings, at: str | None, timezone: str | None) -> int | None:
-    """The instant that ``--at`` and ``--timezone`` say, in microseconds; None for now."""
+def time_asked(settings: Settings, at: str | None, timezone: str | None) -> TimeAsked:
+    """What ``--at`` and ``--timezone`` say."""
     zone = check_zone(timezone, "--timezone") if timezone else report_zone(settings.home)
-    return parse_instant(at, zone, "--at", day_zone=zone) if at is not None else None
+    if at is None:
+        return {}
+    if at in ("today", "yesterday") or _DAY.fullmatch(at):
+        return {"day": parse_day(at, "--at", today_in(zone))}
+    return {"at_us": parse_instant(at, zone, "--at")}
 
 
 def none_stands(names: Sequence[str]) -> None:

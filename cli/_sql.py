@@ -71,9 +71,10 @@ class _StatementCommand(Command):
 def sql(settings: Settings, statement: str, timeout_s: float, prices: str) -> None:
     """Query the projections, read-only.
 
-    STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted, prices
-    and repricings; - reads it from stdin.  Those with costs stand at other prices, too: recorded.calls, latest.daily,
-    "known:2026-10-01".charges.  It reaches nothing else: no files, no settings, no extensions.
+    STATEMENT is one SELECT in DuckDB's SQL over the tables calls, charges, sessions, daily, events, uncounted, prices,
+    repricings, budgets, budget_windows, holds and alerts; - reads it from stdin.  Those with costs stand at other
+    prices, too: recorded.calls, latest.daily, "known:2026-10-01".charges.  It reaches nothing else: no files, no
+    settings, no extensions.
     """
     if not math.isfinite(timeout_s):
         raise UsageError("--timeout must be a number of seconds")

@@ -16,6 +16,7 @@ from ._event_types import (
     HoldPolicy,
     Model,
     Money,
+    Name,
     Reason,
     Sha256,
     TagKey,
@@ -29,7 +30,7 @@ class GroupValue(Model):
     """What a ``*`` of a budget's scope stands for in one window; without a value: calls that have none."""
 
     column: BudgetColumn
-    value: Text | None = None
+    value: TagValue | None = None
 
 
 class BudgetCondition(Model):
@@ -39,7 +40,7 @@ class BudgetCondition(Model):
     """
 
     column: BudgetColumn
-    value: Text | None = None
+    value: TagValue | None = None
     each: Literal[True] | None = None
 
 
@@ -117,8 +118,8 @@ class HoldSize(Model):
     output_tokens: Count | None = None
 
 
-class BudgetState(Model):
-    """How one window of a budget stood, under the lock, when a call was decided on.
+class BudgetWindow(Model):
+    """One window of a budget that covers a call.
 
     A budget has a ``budget_id`` and a ``name``; one that was declared for a run or a session, with the call itself,
     has ``declared``.  ``window_to`` is when the window resets, absent where it never does.
@@ -130,15 +131,26 @@ class BudgetState(Model):
     group: list[GroupValue] | None = None
     window_from: Time | None = None
     window_to: Time | None = None
+
+
+class BudgetState(BudgetWindow):
+    """How one window of a budget stood, under the lock, when a call was decided on."""
+
     limit_usd: Money
     spent_usd: Money
     held_usd: Money
 
 
-class Refusal(BudgetState):
-    """A budget that says no, and why: what it leaves is below ``asked_usd``, or nobody can tell what to ask for."""
+class Refusal(BudgetWindow):
+    """A budget that says no, and why: what it leaves is below ``asked_usd``, or nobody can tell what to ask for.
+
+    Of one that this release cannot read, nobody knows how it stood.
+    """
 
     cause: Literal["limit", "unpriced", "unbounded", "unreadable"]
+    limit_usd: Money | None = None
+    spent_usd: Money | None = None
+    held_usd: Money | None = None
     asked_usd: Money | None = None
     detail: Reason | None = None
 
@@ -182,7 +194,7 @@ class Holder(Model):
 
     boot_id: Text
     pid: Count
-    process_started: Count | None = None
+    started_ticks: Count | None = None
 
 
 class CallReserved(AskedCall):
@@ -204,7 +216,7 @@ class HoldReleased(Model):
 
     input_sha256: Sha256
     hold_id: EventId
-    cause: Text
+    cause: Name
 
 
 class HoldLost(Model):
@@ -212,7 +224,7 @@ class HoldLost(Model):
 
     input_sha256: Sha256
     hold_id: EventId
-    cause: Text
+    cause: Name
 
 
 class HoldResolved(Model):

@@ -72,10 +72,12 @@ class LibraryCall:
             "environment": self._ledger.environment,
             "cwd": _working_folder(),
             "pricing_context": _requested_context(self._request),
-            "request": shape_of(self._request) if self._request is not None else None,
-            "declared": _declared(),
             **self._fields,
         }
+        if self._request is not None:
+            self._begin["request"] = shape_of(self._request)
+        if declared_budgets := _declared():
+            self._begin["declared"] = declared_budgets
         self.reservation = self._ledger.reserve(self._begin)
         self._started_ns = time.monotonic_ns()
         return self

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         with_raise,
     )
     from ._standing import Standing
-    from ._status import budget_row, status_row
+    from ._status import budget_row, instant_asked, status_row
     from ._trial import STAND_IN, Trial, Verdict
     from ._windows import PERIODS, Period, Window, Windows
 
@@ -52,6 +52,7 @@ __all__ = [
     "Windows",
     "budget_fields",
     "budget_row",
+    "instant_asked",
     "raise_fields",
     "read_budget",
     "status_row",
@@ -66,7 +67,7 @@ _MODULES = {
         "raise_fields", "read_budget", "with_raise",
     ),
     "_standing": ("Standing",),
-    "_status": ("budget_row", "status_row"),
+    "_status": ("budget_row", "instant_asked", "status_row"),
     "_trial": ("STAND_IN", "Trial", "Verdict"),
     "_windows": ("PERIODS", "Period", "Window", "Windows"),
 }  # fmt: skip

@@ -6,7 +6,7 @@ Windows that never reset, and rolling ones, are told of again after they were be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keledger.journal._days import DAY_US
 from keledger.journal._identity import id_of_key, input_sha256
@@ -54,7 +54,7 @@ def alerts_due(
             name = alert_name(budget.id, percent, limit_usd)
             raised = row.get(name)
             if raised is None or _is_armed_again(fold, each, percent, row_key, name, parse_time(raised["at"]), now_us):
-                found.append(_alert(budget, each, percent, spent, row_key, raised, call_id))
+                found.append(_alert(budget, each, percent, spent, raised, call_id))
     return found
 
 
@@ -97,31 +97,30 @@ def _alert(
     each: Standing,
     percent: int,
     spent: int,
-    row_key: str,
     raised: Mapping[str, str] | None,
     call_id: str | None,
 ) -> Alert:
     limit_usd, spent_usd = pico_to_usd(each.limit_pico), pico_to_usd(spent)
-    data = {
+    about: dict[str, Any] = {
         "budget_id": budget.id,
         "name": budget.name,
         "threshold_percent": percent,
         "limit_usd": limit_usd,
-        "spent_usd": spent_usd,
     }
-    group = each.summed.group(each.key[1])
-    if group:
-        data["group"] = group
+    if each.group:
+        about["group"] = each.group
     if each.resets and not each.summed.is_rolling:
-        data |= each.summed.told(each.window)
+        about |= each.summed.told(each.window)
+    # Known by what it is about, and by the alert before it: in a home and in its copy a threshold is crossed once.
+    fingerprint = input_sha256("alert.raised", {**about, "again": raised["at"] if raised is not None else None})
+    data = {"input_sha256": fingerprint, **about, "spent_usd": spent_usd}
     if call_id is not None:
         data["call_id"] = call_id
-    # Known by what it is about: however often two processes cross a threshold at once, it is one event.
-    again = raised["at"] if raised is not None else ""
-    event_id = id_of_key("keledger:alert.raised", f"{row_key} {alert_name(budget.id, percent, limit_usd)} {again}")
-    data = {"input_sha256": input_sha256("alert.raised", data), **data}
     check_data("alert.raised", data)
-    sentence = f"budget {budget.name}{of_group(group)} has reached {percent} % of ${limit_usd}: ${spent_usd} is spent"
+    event_id = id_of_key("keledger:alert.raised", fingerprint)
+    sentence = (
+        f"budget {budget.name}{of_group(each.group)} has reached {percent} % of ${limit_usd}: ${spent_usd} is spent"
+    )
     return Alert(NewEvent.of("alert.raised", event_id, data), sentence)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keledger.journal._cleaning import check_reason
@@ -17,7 +16,7 @@ from keledger.journal._money import pico_to_usd, usd_to_pico
 from keledger.journal._time import now_us
 from keledger.journal._validate import check_data
 
-from ._explanation import Explanation, TracedFold, window_asked
+from ._explanation import Asked, Explanation, explained, window_asked
 from ._fold import Fold
 from ._passing import Progress
 from ._policy import Budget, Scope, raise_fields
@@ -115,8 +114,7 @@ class Budgets:
             if hold["state"] not in ("open", "lost"):
                 raise InputRefused(f"hold {found_id} is {hold['state']} already: nothing of it is left to resolve")
             given = {"hold_id": found_id, "cost_usd": cost_usd}
-            event_id = id_of_key("keledger:hold.resolved", found_id)
-            return self._event("hold.resolved", given, reason, event_id=event_id)
+            return self._event("hold.resolved", given, reason, key=found_id)
 
         return self._enforcement.append_one(decide)
 
@@ -166,24 +164,15 @@ class Budgets:
         left out where only one is there.  The whole journal is folded for it.  Raises NotFound and UsageError.
         """
         self._enforcement.find_lost(self._progress)
-        instant_us = now_us() if at_us is None else at_us
         if group is not None:
-            group = {column: self._as_journaled({"column": column, "value": value})["value"] for column, value in group.items()}
-        asked, own = self._ask(
-            lambda fold: (window_asked(fold, named(fold, name), group, instant_us), fold.own_writers)
-        )
-        guard = self._enforcement.guard
-        with tempfile.TemporaryDirectory(prefix="keledger-") as folder:
+            conditions = [self._as_journaled({"column": name, "value": value}) for name, value in group.items()]
+            group = {each["column"]: each["value"] for each in conditions}
 
-            def make(keyed: bool) -> TracedFold:
-                path = Path(folder) / "state"
-                return TracedFold(path, asked, own_writers=own, read_event=guard.read_event, keyed=keyed)
+        def ask(fold: Fold) -> Asked:
+            budget = named(fold, name)
+            return window_asked(fold, budget, group, instant_asked(budget, at_us, day))
 
-            fold = guard.fold_anew(make, self._progress)
-            try:
-                return fold.explanation(instant_us)
-            finally:
-                fold.store.close()
+        return explained(self._enforcement.guard, self._ask(ask), self._progress)
 
     def holds(self, *, find_lost: bool = True) -> Sequence[dict[str, Any]]:
         """The holds that are open, lost or resolved, or stand for a call that nobody can price, the oldest first.
@@ -209,11 +198,13 @@ class Budgets:
     def _ask(self, ask: Callable[[Fold], Answer]) -> Answer:
         return self._enforcement.ask(ask, self._progress)
 
-    def _event(self, kind: str, fields: Mapping[str, Any], reason: str | None, event_id: str | None = None) -> NewEvent:
-        given = {**fields, "reason": check_reason(reason)} if reason is not None else dict(fields)
-        data = {"input_sha256": input_sha256(kind, given), **given, "actor": self._attributes.os_user}
+    def _event(self, kind: str, fields: Mapping[str, Any], reason: str | None, key: str | None = None) -> NewEvent:
+        """An event of somebody's.  One with a *key* is known by it: who made it, and why, makes it no other event."""
+        told = {"reason": check_reason(reason)} if reason is not None else {}
+        given = {**fields, **told} if key is None else fields
+        data = {"input_sha256": input_sha256(kind, given), **fields, "actor": self._attributes.os_user, **told}
         check_data(kind, data)
-        return NewEvent.of(kind, event_id or new_id(), data)
+        return NewEvent.of(kind, id_of_key(f"keledger:{kind}", key) if key is not None else new_id(), data)
 
 
 def named(fold: Fold, name: str) -> Budget:

@@ -30,7 +30,7 @@ from keledger.journal.prices import Book
 from ._alerts import alerts_due
 from ._fold import Fold
 from ._guard import ATTEMPTS_MAX, Guard
-from ._holders import Holders, remove_file, why_lost
+from ._holders import Holders, left_files, remove_file, why_lost
 from ._passing import Progress
 from ._refusing import Refused, refusal_of, refused_together, unreadable_refusals
 from ._size import Size, size_call
@@ -109,6 +109,7 @@ class Enforcement:
             added = fold.added_by(data, event.id)
             due = alerts_due(fold, standings(fold, data, started_us), added=added, now_us=now_us(), call_id=event.id)
             sentences[:] = [alert.sentence for alert in due]
+            self.guard.expect(event, data)
             return [event, *(alert.event for alert in due)]
 
         hold_id = data.get("hold_id")
@@ -169,6 +170,7 @@ class Enforcement:
         def decide(fold: Fold) -> list[NewEvent]:
             events = self.lost_events(fold)
             found[:] = [orjson.loads(event.data)["hold_id"] for event in events]
+            self._remove_left(fold)
             return events
 
         self._append(decide, progress)
@@ -211,6 +213,13 @@ class Enforcement:
                 if cause is not None:
                     events.append(_hold_event("hold.lost", hold_id, cause))
         return events
+
+    def _remove_left(self, fold: Fold) -> None:
+        """Remove the files of who died before the hold was journaled, or behind its ending.  Called under the lock."""
+        for hold_id in left_files(self._home):
+            hold = fold.store.holds.get(hold_id)
+            if (hold is None or hold["state"] != "open") and not self._holders.has(hold_id):
+                remove_file(self._home, self._disk, hold_id)
 
     def raise_alerts(self, recorded: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
         """Raise the alerts that are due in the present windows of calls that were recorded; a sentence for each.
@@ -331,7 +340,7 @@ class _Decision:
             return self.decide(self._enforcement.guard.fold)
         if refusals:
             self.refused = refused_together(refusals)
-            return [self._event("call.blocked", size, {"refusals": [each.data for each in refusals]})]
+            return [self._event("call.blocked", size, {"refusals": [each.data for each in refusals]}, new_id())[0]]
         return self._reserve(fold, stand, size, amount)
 
     def _reserve(self, fold: Fold, stand: Sequence[Standing], size: Size, amount: int) -> list[NewEvent]:
@@ -339,17 +348,20 @@ class _Decision:
         self._is_held = True
         amount_usd = pico_to_usd(amount)
         own = {"amount_usd": amount_usd, "budgets": [each.as_data() for each in stand], "holder": holder}
-        event = self._event("call.reserved", size, own, event_id=self._hold_id)
+        event, data = self._event("call.reserved", size, own, self._hold_id)
+        self._enforcement.guard.expect(event, data)
         said = _clock_set_back(fold, self._asked)
         self.reservation = Reservation(self._hold_id, amount_usd, self._asked, self._book.sha256, said)
         return [event]
 
-    def _event(self, kind: str, size: Size, own: Mapping[str, Any], event_id: str | None = None) -> NewEvent:
+    def _event(
+        self, kind: str, size: Size, own: Mapping[str, Any], event_id: str
+    ) -> tuple[NewEvent, Mapping[str, Any]]:
         data = {**self._asked.data, "book": self._book.sha256, **own}
         if size.told is not None:
             data["size"] = size.told
         check_live_data(kind, data)
-        return NewEvent.of(kind, event_id or new_id(), data)
+        return NewEvent.of(kind, event_id, data), data
 
 
 def refusals_of(stand: Sequence[Standing], size: Size, asked: Mapping[str, Any]) -> list[Refused]:
@@ -378,8 +390,7 @@ def _clock_set_back(fold: Fold, asked: AskedCall) -> tuple[str, ...]:
 
 
 def _hold_event(kind: str, hold_id: str, cause: str) -> NewEvent:
-    """An ending of a hold; known by it, for there is one of a kind."""
-    fields = {"hold_id": hold_id, "cause": cause}
-    data = {"input_sha256": input_sha256(kind, fields), **fields}
+    """An ending of a hold; known by it alone, for there is one of a kind, whoever finds it and how."""
+    data = {"input_sha256": input_sha256(kind, {"hold_id": hold_id}), "hold_id": hold_id, "cause": cause}
     check_data(kind, data)
     return NewEvent.of(kind, id_of_key(f"keledger:{kind}", hold_id), data)

@@ -6,7 +6,8 @@ whatever moves the one window is written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from keledger.journal._errors import NotFound, UsageError
 from keledger.journal._money import pico_to_usd
 
 from ._fold import Fold
+from ._guard import Guard
+from ._passing import Progress, ReadEvent
 from ._policy import Budget
 from ._scopes import Scopes
 from ._standing import Standing, present_standings, standing
@@ -63,11 +66,27 @@ class Explanation(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """One window of a budget: the group of its key, and a range that holds the slots that it is made of."""
+    """One window of a budget at an instant: the group of its key, and a range that holds the slots it is made of."""
 
     budget: Budget
     group: str
     slots: range
+    instant_us: int
+    own_writers: tuple[str, ...]
+
+
+def explained(guard: Guard, asked: Asked, progress: Progress | None) -> Explanation:
+    """The window, by a fold of the whole journal.  Called without the lock."""
+    with tempfile.TemporaryDirectory(prefix="keledger-") as folder:
+
+        def make(keyed: bool) -> TracedFold:
+            return TracedFold(Path(folder) / "state", asked, read_event=guard.read_event, keyed=keyed)
+
+        fold = guard.fold_anew(make, progress)
+        try:
+            return fold.explanation()
+        finally:
+            fold.store.close()
 
 
 def window_asked(fold: Fold, budget: Budget, group: Mapping[str, str | None] | None, instant_us: int) -> Asked:
@@ -96,34 +115,27 @@ def window_asked(fold: Fold, budget: Budget, group: Mapping[str, str | None] | N
             raise UsageError(f"budget {budget.name} has {len(groups)} windows: choose one of them with {needed}")
         (text,) = groups
     window = summed.window(instant_us)
-    return Asked(budget, text, range(window.start_us, window.end_us) if summed.resets else range(1))
+    slots = range(window.start_us, window.end_us) if summed.resets else range(1)
+    return Asked(budget, text, slots, instant_us, fold.own_writers)
 
 
 class TracedFold(Fold):
     """A fold of one scope that writes down what moves one window of it, and by how much."""
 
-    def __init__(
-        self,
-        path: Path,
-        asked: Asked,
-        *,
-        own_writers: tuple[str, ...],
-        read_event: Callable[[Place], Mapping[str, Any]],
-        keyed: bool,
-    ) -> None:
+    def __init__(self, path: Path, asked: Asked, *, read_event: ReadEvent, keyed: bool) -> None:
         """Its state stands at *path*, which it makes.  *keyed* where calls were imported."""
-        scopes = Scopes({_NUMBER: asked.budget.scope})
-        super().__init__(Store(path, new=True), scopes, own_writers=own_writers, read_event=read_event, keyed=keyed)
+        store, scopes = Store(path, new=True), Scopes({_NUMBER: asked.budget.scope})
+        super().__init__(store, scopes, own_writers=asked.own_writers, read_event=read_event, keyed=keyed)
         self._asked = asked
         self._amounts: dict[str, Sums] = {}
         self._told: dict[str, dict[str, Any]] = {}
         self._subject = ""
         self._of_subject: Mapping[str, Any] = {}
 
-    def explanation(self, instant_us: int) -> Explanation:
-        """What the window is made of, as it stood at an instant in it."""
-        budget, group, slots = self._asked
-        found = standing(self, budget, (_NUMBER, group, slots.start), instant_us).kept()
+    def explanation(self) -> Explanation:
+        """What the window is made of."""
+        asked = self._asked
+        found = standing(self, asked.budget, (_NUMBER, asked.group, asked.slots.start), asked.instant_us).kept()
         entries = sorted(self._entries(), key=lambda entry: (_instant(entry), entry.id))
         return Explanation(found, entries)
 
@@ -144,8 +156,8 @@ class TracedFold(Fold):
 
     def _add(self, keys: Sequence[SumsKey], amounts: Sequence[tuple[int, int]]) -> None:
         super()._add(keys, amounts)
-        _, group, slots = self._asked
-        if any(key[0] == _NUMBER and key[1] == group and key[2] in slots for key in keys):
+        asked = self._asked
+        if any(key[0] == _NUMBER and key[1] == asked.group and key[2] in asked.slots for key in keys):
             if self._subject not in self._amounts:
                 self._amounts[self._subject] = list(_NOTHING)
             for index, amount in amounts:

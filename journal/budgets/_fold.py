@@ -240,7 +240,7 @@ class Fold:
 
     def _add(self, keys: Sequence[SumsKey], amounts: Sequence[tuple[int, int]]) -> None:
         self.store.add(keys, amounts)
-        if self.below or amounts[0][1] < 0:
+        if self.below or (amounts[0][1] < 0 and amounts[0][0] != OPEN):
             for key in keys:
                 self._moved(key)
 
@@ -292,8 +292,7 @@ class Fold:
         kept = self.store.holds.get(event["id"]) or self.store.exceptions.get(event["id"])
         if kept is not None or self.store.knows(data["call_id"]):
             return  # a copy: of a hold that is kept, was given back, or was ended by its call
-        started_us = parse_time(data["started_at"])
-        keys = self.scopes.keys(data, started_us)
+        keys = self.scopes.keys(data, parse_time(data["started_at"]))
         amount = usd_to_pico(data["amount_usd"])
         hold = {
             "state": "open",

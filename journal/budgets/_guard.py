@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from keledger.journal._boot import boot_id
 from keledger.journal._disk import Disk
 from keledger.journal._errors import HomeError, InputRefused, KeledgerError, UsageError
 from keledger.journal._home import Home, own_writers, remedy
-from keledger.journal._line import TAIL_BYTES, fits, stamps, stated_hash
+from keledger.journal._line import TAIL_BYTES, NewEvent, fits, stamps, stated_hash
 from keledger.journal._reader import Position, Scan, scan_journal
 from keledger.journal._restart import chain_leads_to
 from keledger.journal._writer import Appender
@@ -41,6 +41,13 @@ FLUSH_BYTES = 256 * 1024
 
 ATTEMPTS_MAX = 5
 """How often a state is built while others go on writing, before that is told as a failure."""
+
+EXPECTED_MAX = 1_000
+"""Events that are known before their lines are folded: one or two, but for threads, and what was never appended."""
+
+_ID_AT = slice(len('{"specversion":"1.0","id":"'), len('{"specversion":"1.0","id":"') + 36)
+_TIME_AT = _ID_AT.stop + len('","source":"/keledger/') + 16 + len('","type":"') + len('","v":1,"time":"')
+_TIME_BYTES = 27
 
 BLOCKING = "blocking"
 """A file in ``guard/`` that stands while a blocking budget does: for who cannot open the home any more."""
@@ -72,6 +79,7 @@ class Guard:
         self._stamp: tuple[int, ...] | None = None
         self._positions: dict[str, Position] = {}
         self._folded_bytes = 0
+        self._expected: dict[bytes, tuple[NewEvent, Mapping[str, Any]]] = {}
         self._names_seen = -1
         self._inherited: list[Fold] = []
         _guards.add(self)
@@ -114,13 +122,19 @@ class Guard:
         with self.locked():
             pass
 
+    def expect(self, event: NewEvent, data: Mapping[str, Any]) -> None:
+        """Know an event that is about to be appended by its *data*: its line need not be parsed when it is folded."""
+        if len(self._expected) >= EXPECTED_MAX:  # of appends that failed
+            self._expected.clear()
+        self._expected[event.id.encode()] = (event, data)
+
     def catch_up(self) -> bool:
         """Fold what was appended since; False where the state is to be built anew.  Called under the lock."""
         writer = self._appender.present_writer
         try:
             if self._fold is None or self._stamp != self._present_stamp():
                 return self._open(writer)
-            if self._names_seen != self._appender.names_seen and self._others_grew(writer):
+            if self._names_seen != self._appender.names_seen and (self._was_set_back() or self._others_grew(writer)):
                 return False
             return self._fold_tail(writer)
         except (NewScope, ImportsAreKeyed, _Unfoldable, sqlite3.Error):
@@ -269,6 +283,10 @@ class Guard:
             return False
         return stated is not None and stated.hex() == position.hash
 
+    def _was_set_back(self) -> bool:
+        """Whether a line is gone up to which was folded, as where a copy of the journal was put in its place."""
+        return not all(self._still_stands(name, position, False) for name, position in self._positions.items())
+
     def _others_grew(self, writer: str) -> bool:
         """Whether other writers' files have lines that were not folded, as after a merge that was killed."""
         others = {name: position for name, position in self._positions.items() if name != writer}
@@ -302,9 +320,8 @@ class Guard:
             self._take_own(line, Place(writer, position.segment, start))
             start, previous = start + len(line), digest
         seq, tick = stamps(line)
-        self._positions[writer] = replace(
-            position, offset_bytes=start, seq=seq, tick=tick, hash=previous.hex(), lines=position.lines + len(lines)
-        )
+        read = position.lines + len(lines)
+        self._positions[writer] = Position(position.segment, start, seq, tick, previous.hex(), read)
         self._folded_bytes += len(data)
         return True
 
@@ -319,7 +336,14 @@ class Guard:
             raise _Unfoldable  # what it brought may belong before what was folded
         fold = self.fold
         before = fold.budget_changes
-        take(fold, line, place)
+        expected = self._expected.pop(line[_ID_AT], None) if self._expected else None
+        if expected is not None and expected[0].data in line:
+            event, data = expected
+            time_at = _TIME_AT + len(event.type)
+            time = line[time_at : time_at + _TIME_BYTES].decode("ascii")
+            fold.take({"type": event.type, "id": event.id, "v": 1, "time": time, "data": data}, place)
+        else:
+            take(fold, line, place)
         if fold.budget_changes != before:
             self._tell_blocking(fold)
 

@@ -141,10 +141,10 @@ def remove_file(home: Home, disk: Disk, hold_id: str) -> None:
         disk.remove(home.path / "holds" / hold_id)
 
 
-def left_files(home: Home) -> list[Path]:
-    """All holder files."""
+def left_files(home: Home) -> list[str]:
+    """The holds of which a file is there."""
     with contextlib.suppress(OSError):
-        return sorted((home.path / "holds").iterdir())
+        return sorted(os.listdir(home.path / "holds"))
     return []
 
 
@@ -154,8 +154,8 @@ def _lives(holder: Mapping[str, Any]) -> bool:
         return False
     pid = holder["pid"]
     started = _started(pid)
-    if "process_started" in holder:
-        return bool(started) and started["process_started"] == holder["process_started"]
+    if "started_ticks" in holder:
+        return bool(started) and started["started_ticks"] == holder["started_ticks"]
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -170,6 +170,6 @@ def _started(pid: int) -> dict[str, int]:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             behind_name = file.read().rpartition(b")")[2].split()
-        return {"process_started": int(behind_name[_START_FIELD - 3])}
+        return {"started_ticks": int(behind_name[_START_FIELD - 3])}
     except (OSError, ValueError, IndexError):
         return {}

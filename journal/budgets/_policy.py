@@ -185,10 +185,10 @@ def budget_fields(
         "period": str(Period.parse(period)),
         "timezone": check_zone(timezone, "timezone"),
     }
-    if week_start is not None:
-        if period != "week":
-            raise UsageError(f"a budget for each {period} has no week that could start on {week_start!r}: leave it out")
-        fields["week_start"] = _one_of("week_start", week_start, WEEKDAYS)
+    if week_start is not None and period != "week":
+        raise UsageError(f"a budget for each {period} has no week that could start on {week_start!r}: leave it out")
+    if period == "week":
+        fields["week_start"] = _one_of("week_start", week_start or WEEKDAYS[0], WEEKDAYS)
     return {
         **fields,
         "where": [condition.as_data() for condition in parse_where(where)],

@@ -71,8 +71,7 @@ def unreadable_refusals(fold: Fold) -> list[Refused]:
             f"{about} was journaled as {event['type']} version {event['v']}{program}, which this keledger cannot read: "
             f"no call goes out while a budget blocks; upgrade keledger in {sys.prefix}"
         )
-        zero = {"limit_usd": "0", "spent_usd": "0", "held_usd": "0"}
-        data = {**zero, "cause": "unreadable", "detail": f"{about}: {event['type']} version {event['v']}"}
+        data = {"cause": "unreadable", "detail": f"{about}: {event['type']} version {event['v']}"}
         if isinstance(event["name"], str):
             data["name"] = event["name"]
         told = BudgetRefusal("unreadable", event["name"], None, "0", "0", "0", None, None, sentence)

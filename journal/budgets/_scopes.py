@@ -12,7 +12,7 @@ from keledger.journal._time import format_time
 
 from ._policy import Condition, Scope
 from ._store import SumsKey
-from ._windows import Period, Window, Windows
+from ._windows import HOUR_US, Period, Window, Windows
 
 _TOTAL = Period("total")
 
@@ -31,7 +31,7 @@ _BUILT_IN = {RUN: _each("run"), SESSION: _each("session")}
 class Summed:
     """A scope under its number."""
 
-    __slots__ = ("_exact", "_grouped", "_last_group", "_told", "_windows", "columns", "number", "scope")
+    __slots__ = ("_exact", "_last", "_slot", "_told", "_windows", "columns", "number", "scope")
 
     def __init__(self, number: int, scope: Scope) -> None:
         self.number, self.scope = number, scope
@@ -40,23 +40,32 @@ class Summed:
         if scope.period.kind == "session" and "session" not in self.columns:
             self.columns = (*self.columns, "session")
         self._exact = tuple((each.column, each.value) for each in scope.where if not each.each)
-        self._grouped = bool(self.columns)
-        self._last_group: tuple[tuple[str | None, ...], str] = ((), "")
+        self._last: tuple[tuple[str | None, ...], SumsKey] = ((), (number, "", 0))
+        self._slot = (0, 0, 0)
+        """The span of instants that the last call's slot has, and that slot."""
         self._told: tuple[Window, dict[str, str]] = (Window(0, 0), {})
         self._windows = Windows(scope.period, Zone(scope.timezone), WEEKDAYS.index(scope.week_start))
 
     def key(self, data: Mapping[str, Any], started_us: int) -> SumsKey | None:
-        """The key under which a call, or money beside the calls, counts here; None where it is not covered."""
+        """The key under which a call, or money beside the calls, counts here; None where it is not covered.
+
+        Asked for every budget on every call: what the last answer was made of is kept.
+        """
         for column, value in self._exact:
             if value_of(data, column) != value:
                 return None
-        group = ""
-        if self._grouped:
-            values = tuple([value_of(data, column) for column in self.columns])
-            if values != self._last_group[0]:
-                self._last_group = (values, orjson.dumps(values).decode())
-            group = self._last_group[1]
-        return self.number, group, self._windows.slot(started_us)
+        start_us, end_us, slot = self._slot
+        if not start_us <= started_us < end_us:
+            slot = self._windows.slot(started_us)
+            window = Window(slot, slot + HOUR_US) if self.is_rolling else self._windows.window(started_us)
+            self._slot = (*window, slot)
+        values = tuple([value_of(data, column) for column in self.columns]) if self.columns else ()
+        last_values, key = self._last
+        if values != last_values or key[2] != slot:
+            group = key[1] if values == last_values else orjson.dumps(values).decode()
+            key = (self.number, group, slot)
+            self._last = (values, key)
+        return key
 
     def window(self, instant_us: int) -> Window:
         """The window of an instant."""
@@ -129,11 +138,9 @@ class Scopes:
     def keys(self, data: Mapping[str, Any], started_us: int) -> list[SumsKey]:
         """Under what keys a call of these recorded fields counts."""
         keys = []
-        run, session = data.get("run"), data.get("session")
-        if run is not None:
-            keys.append(built_in_key(RUN, run))
-        if session is not None:
-            keys.append(built_in_key(SESSION, session))
+        run = self._by_number[RUN].key(data, started_us) if data.get("run") is not None else None
+        session = self._by_number[SESSION].key(data, started_us) if data.get("session") is not None else None
+        keys += [key for key in (run, session) if key is not None]
         for summed in self._candidates(data):
             key = summed.key(data, started_us)
             if key is not None:

@@ -97,10 +97,11 @@ class History:
         answered = data.get("response_model")
         calls = self._calls[1 - HISTORY_CALLS_MAX :]
         books, calls = _still_used(self._books, calls)
-        if cost["book"] not in books:
-            books = [*books, cost["book"]]
+        book = cost.get("book", "")  # which an event need not name
+        if book not in books:
+            books = [*books, book]
         call = _Past(
-            books.index(cost["book"]),
+            books.index(book),
             request_bytes,
             sum(count for bucket, count in usage.items() if bucket in TIER_BUCKETS),
             input_pico,

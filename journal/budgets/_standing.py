@@ -61,6 +61,11 @@ class Standing:
         """The budget, for people."""
         return f"budget {self.budget.name}" if self.budget is not None else f"the {self.declared}'s budget"
 
+    @property
+    def group(self) -> list[dict[str, str]]:
+        """What tells the window from others of its budget, as events have it; a declared one's is told by the call."""
+        return self.summed.group(self.key[1]) if self.budget is not None else []
+
     def kept(self) -> Standing:
         """The same for good: the sums of the fold go on changing."""
         return replace(self, sums=list(self.sums))
@@ -82,20 +87,20 @@ class Standing:
 
     def as_data(self) -> dict[str, Any]:
         """As events tell it."""
-        data: dict[str, Any] = {}
-        if self.budget is not None:
-            data |= {"name": self.budget.name, "budget_id": self.budget.id}
-        else:
-            data["declared"] = self.declared
-        group = self.summed.group(self.key[1])
-        if group:
-            data["group"] = group
-        return data | {
+        budget, group = self.budget, self.group
+        data: dict[str, Any] = {
             **self.summed.told(self.window),
             "limit_usd": pico_to_usd(self.limit_pico),
             "spent_usd": pico_to_usd(self.spent_pico),
             "held_usd": pico_to_usd(self.held_pico),
         }
+        if budget is not None:
+            data["name"], data["budget_id"] = budget.name, budget.id
+        else:
+            data["declared"] = self.declared
+        if group:
+            data["group"] = group
+        return data
 
 
 def standings(

@@ -189,11 +189,13 @@ class Store:
             self._running: dict[tuple[int, str], tuple[int, int, Sums]] = {}
             self._places: dict[str, Place] = {}
             self._absent: set[str] = set()
+            self._newest = ""
+            """When the newest id was made of those that say it: an id that is newer was not seen."""
             self._keys: dict[str, list[tuple[str, str]]] = {}
             self._writers: list[str] = []
             self._is_new, self._only_new_ids = new, only_new_ids
             if not new and path is not None:
-                self._writers = self.meta("writers")
+                self._writers, self._newest = self.meta("writers"), self.meta("newest")
         except BaseException:
             self._connection.close()
             raise
@@ -291,7 +293,7 @@ class Store:
         """Whether an event was taken before."""
         if event_id in self._places:
             return True
-        if self._only_new_ids or event_id in self._absent:
+        if self._only_new_ids or event_id in self._absent or _made_at(event_id) > self._newest:
             return False
         if self.place(event_id) is not None:
             return True
@@ -304,6 +306,9 @@ class Store:
         """Remember where an event stands."""
         self._places[event_id] = place
         self._absent.discard(event_id)
+        made_at = _made_at(event_id)
+        if made_at > self._newest:
+            self._newest = made_at
 
     def ids_under(self, call_key: str) -> list[tuple[str, str]]:
         """Rank and id of the calls that have a key."""
@@ -377,7 +382,10 @@ class Store:
         self._keys.clear()
         for table in (self.holds, self.exceptions, self.histories, self.alerts):
             table.flush()
-        values = [(name, orjson.dumps(value)) for name, value in {**meta, "writers": self._writers}.items()]
+        values = [
+            (name, orjson.dumps(value))
+            for name, value in {**meta, "writers": self._writers, "newest": self._newest}.items()
+        ]
         self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
         self.forget_kept()
 
@@ -394,6 +402,11 @@ def _parse(amounts: str) -> Sums:
         return [int(amount) for amount in amounts.split(",")]
     except (ValueError, AttributeError) as error:
         raise sqlite3.DatabaseError(f"a row is damaged: {error}") from error
+
+
+def _made_at(event_id: str) -> str:
+    """When an id was made, as text that sorts by it (RFC 9562: the milliseconds of a UUIDv7); empty where it says not."""
+    return event_id[:13] if event_id[14] == "7" else ""
 
 
 def _bytes(event_id: str) -> bytes:

@@ -80,7 +80,7 @@ TEXT_TYPES = frozenset(
 TEXT_FIELDS = frozenset(
     (
         "type", "role", "name", "id", "status", "text", "refusal", "cache_control", "is_error", "phase",
-        "tool_call_id", "tool_use_id", "call_id", "arguments", "prefix", "reasoning_content",
+        "tool_call_id", "tool_use_id", "call_id", "prefix", "reasoning_content",
     )
 )  # fmt: skip
 """Fields of a message or part whose value is text, a name or a flag."""
@@ -88,10 +88,8 @@ TEXT_FIELDS = frozenset(
 INNER_FIELDS = frozenset(("content", "parts", "output", "tool_calls", "function", "custom", "function_call"))
 """Fields of a message or part that hold messages or parts in turn."""
 
-DATA_FIELDS = frozenset(("input", "args", "response"))
+DATA_FIELDS = frozenset(("args", "arguments", "input", "response"))
 """Fields of a tool's call or result that hold JSON of the caller's own making, which the model reads as text."""
-
-REWRITTEN_FIELDS = DATA_FIELDS | {"arguments"}
 
 SCHEMAS = frozenset(
     ("output_config", "output_format", "response_format", "response_json_schema", "response_schema", "text")
@@ -101,8 +99,8 @@ SCHEMAS = frozenset(
 SPREAD_BYTES = 6
 """What a comma, colon or bracket may gain: a line break, an indentation (a token or two), a space and ``.0``."""
 
-EXPONENT_BYTES = 308
-"""What a number with an exponent may gain: 1e-307 is the longest."""
+EXPONENT_BYTES = 324
+"""What a number with an exponent may gain: 5e-324 gains most."""
 
 _EXPONENT = re.compile(r"\de[+-]")
 _OTHER_THAN_5M = re.compile(r'"ttl":(?!"5m")')
@@ -263,7 +261,7 @@ class _Reading:
         is_text = isinstance(kind, str) and kind in TEXT_TYPES
         for given, value in item.items():
             name = _snake(given)
-            if name in REWRITTEN_FIELDS:
+            if name in DATA_FIELDS:
                 self._growth_bytes += _growth_bytes(value)
             if name in INNER_FIELDS or name == "function_response":
                 is_text = self._is_text(value) and is_text

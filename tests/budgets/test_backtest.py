@@ -279,6 +279,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home.at(tmp_path / "home")
     live(home, history(7), None)
     monkeypatch.setenv("KELEDGER_HOME", str(home.path))
+    monkeypatch.delenv("COLUMNS", raising=False)  # of the terminal that the tests run in
     asked = ("budget", "backtest", "--limit", "0.004", "--period", "day", "--where", "user=*", "-z", "UTC")
     before = truth(home)
     document = keledger(*asked, "--since", "2026-11-03", "--until", "2026-11-04").json

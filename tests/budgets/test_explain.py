@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from keledger.cli._budget_explain import WORST_OVERSHOOT
 from keledger.journal import Home, Ledger, NotFound, UsageError, parse_time, usd_to_pico
 from keledger.journal.budgets import Standing
 from keledger.journal.budgets._status import PARTS
@@ -17,17 +20,18 @@ from tests.cli.support import keledger, keledger_terminal
 from .histories import BUDGETS, DAY, lived
 
 Lived = tuple[Home, Ledger, dict[str, str]]
-AT_US = parse_time(f"{DAY}T20:00:00Z")
+AT = date.fromisoformat(DAY)
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[Lived]:
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lived]:
+    monkeypatch.delenv("COLUMNS", raising=False)  # of the terminal that the tests run in
     with lived(tmp_path) as found:
         yield found
 
 
 def windows(ledger: Ledger, name: str) -> list[Standing]:
-    return list(ledger.budgets.standings([name], at_us=AT_US))
+    return list(ledger.budgets.standings([name], day=AT))
 
 
 @pytest.mark.parametrize("name", BUDGETS)
@@ -35,7 +39,7 @@ def test_the_entries_are_the_figure(history: Lived, name: str) -> None:
     _, ledger, _ = history
     for each in windows(ledger, name):
         group = {pair["column"]: pair.get("value") for pair in each.summed.group(each.key[1])}
-        found = ledger.budgets.explain(name, group=group or None, at_us=AT_US)
+        found = ledger.budgets.explain(name, group=group or None, day=AT)
         assert found.standing.sums == each.sums
         assert (found.standing.window, found.standing.limit_pico) == (each.window, each.limit_pico)
         for part, place in PARTS.items():
@@ -47,7 +51,7 @@ def test_the_entries_are_the_figure(history: Lived, name: str) -> None:
 
 def test_each_thing_is_told_once_as_what_it_is(history: Lived) -> None:
     _, ledger, ids = history
-    found = ledger.budgets.explain("crm", at_us=AT_US)
+    found = ledger.budgets.explain("crm", day=AT)
     told = {entry.id: entry.kind for entry in found.entries}
     assert len(told) == len(found.entries)
     assert told == {
@@ -80,10 +84,10 @@ def test_each_thing_is_told_once_as_what_it_is(history: Lived) -> None:
 
 def test_it_needs_no_state_and_leaves_none(history: Lived) -> None:
     home, ledger, _ = history
-    before = ledger.budgets.explain("both", group={"user": "ada"}, at_us=AT_US)
+    before = ledger.budgets.explain("both", group={"user": "ada"}, day=AT)
     shutil.rmtree(home.path / "guard")
     with Ledger.open(home.path) as other:
-        after = other.budgets.explain("both", group={"user": "ada"}, at_us=AT_US)
+        after = other.budgets.explain("both", group={"user": "ada"}, day=AT)
     assert [entry.as_row() for entry in after.entries] == [entry.as_row() for entry in before.entries]
     assert Counter(path.suffix for path in (home.path / "guard").iterdir()) <= Counter({".sqlite3": 1, "": 1})
 
@@ -98,7 +102,7 @@ def test_it_needs_no_state_and_leaves_none(history: Lived) -> None:
 )
 def test_a_window_that_cannot_be_chosen(history: Lived, name: str, group: dict[str, str | None], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        history[1].budgets.explain(name, group=group, at_us=AT_US)
+        history[1].budgets.explain(name, group=group, day=AT)
 
 
 def test_what_is_not_there(history: Lived) -> None:
@@ -107,17 +111,24 @@ def test_what_is_not_there(history: Lived) -> None:
         ledger.budgets.explain("crn")
     with pytest.raises(NotFound, match="counted nothing"):
         ledger.budgets.explain("each", at_us=parse_time("2020-01-01T00:00:00Z"))
-    empty = ledger.budgets.explain("each", group={"user": "nobody"}, at_us=AT_US)
+    empty = ledger.budgets.explain("each", group={"user": "nobody"}, day=AT)
     assert (empty.entries, any(empty.standing.sums)) == ([], False)
     past = ledger.budgets.explain("crm", at_us=parse_time("2020-01-01T00:00:00Z"))
     assert (past.entries, any(past.standing.sums)) == ([], False)
 
 
+def test_it_states_the_overshoot_that_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "budgets.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| `--hold` \|.*\n(?:\|.*\n)+", page, flags=re.MULTILINE)
+    found = dict(re.findall(r"^\| `(p\d+)`[^|]*\|[^|]*\|[^|]*\| ([^,|]*),", table, flags=re.MULTILINE))
+    assert found == WORST_OVERSHOOT
+
+
 def test_the_command(history: Lived) -> None:
     home, ledger, ids = history
-    asked = ("--home", str(home.path), "budget", "explain", "each", "--group", "user=ada", "--at", DAY, "-z", "UTC")
+    asked = ("--home", str(home.path), "budget", "explain", "each", "--group", "user=ada", "--at", DAY)
     document = keledger(*asked).json
-    found = ledger.budgets.explain("each", group={"user": "ada"}, at_us=AT_US)
+    found = ledger.budgets.explain("each", group={"user": "ada"}, day=AT)
     assert document["rows"] == [entry.as_row() for entry in found.entries]
     assert (document["report"], document["hold"], document["budget"]["name"]) == ("budget explain", "p90", "each")
     spent = sum(usd_to_pico(row["amount_usd"]) for row in document["rows"] if row["kind"] not in ("open", "lost"))

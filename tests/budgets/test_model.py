@@ -29,14 +29,13 @@ from keledger.journal import BudgetExceeded, Home, InputRefused, Ledger, NotFoun
 from keledger.journal._home import own_writers
 from keledger.journal._library import LibraryCall
 from keledger.journal.budgets import budget_fields
-from keledger.journal.budgets._fold import Fold
-from keledger.journal.budgets._guard import Guard
 from keledger.journal.budgets._standing import Standing
 from keledger.projections import ReportOptions, open_projection, report_daily
 from tests.journal.support import events
 from tests.promises.support import Tell, in_child, kill_me
 
-from .model import Budget, Event, Model, Sums, in_order
+from .model import Budget, Event, Model, in_order
+from .support import carried, compare, from_nothing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NIGHTS = (
@@ -47,7 +46,15 @@ NIGHTS = (
 )
 ZONES = ("UTC", "Europe/Berlin", "Australia/Lord_Howe")
 PERIODS = ("day", "week", "month", "quarter", "year", "session", "total", "rolling:1d", "rolling:30d")
-WHERES = ((), ("user=*",), ("project=crm",), ("user=ada", "project=*"), ("model=gpt-5-mini",), ("tag:env=prod",), ("user=",))
+WHERES = (
+    (),
+    ("user=*",),
+    ("project=crm",),
+    ("user=ada", "project=*"),
+    ("model=gpt-5-mini",),
+    ("tag:env=prod",),
+    ("user=",),
+)
 MODELS = ("gpt-5-mini", "gpt-5-nano", "nobody-prices-this")
 
 names = st.sampled_from(("one", "two"))
@@ -129,7 +136,9 @@ class Budgets(RuleBasedStateMachine):
     )
     def set_or_replace(self, ledger: int, name: str, **fields: Any) -> None:
         self.ledgers[ledger].budgets.set(
-            budget_fields(name, timezone=fields.pop("zone"), week_start="sun" if fields["period"] == "week" else None, **fields),
+            budget_fields(
+                name, timezone=fields.pop("zone"), week_start="sun" if fields["period"] == "week" else None, **fields
+            ),
             replace=True,
         )
 
@@ -241,7 +250,9 @@ class Budgets(RuleBasedStateMachine):
         keys = {"call_keys": [f"openai:r{key}"], "quality": quality} if source != "record" else {}
         at = format_time(self.clock.now_ns // 1000 + hours * 3_600_000_000)
         usage = {"input_uncached": 10, "output_text": took}
-        self.ledgers[ledger].record(provider="openai", model=MODELS[0], usage=usage, time=at, source=source, **keys, **fields)
+        self.ledgers[ledger].record(
+            provider="openai", model=MODELS[0], usage=usage, time=at, source=source, **keys, **fields
+        )
 
     @precondition(lambda self: self.told)
     @rule(which=st.integers(0, 99), ledger=st.integers(0, 1), is_reverted=st.booleans())
@@ -251,7 +262,12 @@ class Budgets(RuleBasedStateMachine):
             call_id = calls[which % len(calls)]
             (self.ledgers[ledger].revert_void if is_reverted else self.ledgers[ledger].void)(call_id, "a test")
 
-    @rule(ledger=st.integers(0, 1), hours=st.integers(-60, 60), amount=st.sampled_from(("0.01", "-0.01")), fields=attributes)
+    @rule(
+        ledger=st.integers(0, 1),
+        hours=st.integers(-60, 60),
+        amount=st.sampled_from(("0.01", "-0.01")),
+        fields=attributes,
+    )
     def adjust(self, ledger: int, hours: int, amount: str, fields: dict[str, Any]) -> None:
         at = format_time(self.clock.now_ns // 1000 + hours * 3_600_000_000)
         told = {name: value for name, value in fields.items() if name != "session"}
@@ -273,7 +289,9 @@ class Budgets(RuleBasedStateMachine):
         self, took: int, fields: dict[str, Any], ending: str, limit: str, most: int
     ) -> None:
         """The other machine has a budget of its own, of the same name, that means nothing here."""
-        self.others.budgets.set(budget_fields("one", limit=limit, period="day", where=["user=*"], action="warn"), replace=True)
+        self.others.budgets.set(
+            budget_fields("one", limit=limit, period="day", where=["user=*"], action="warn"), replace=True
+        )
         self.others.record(provider="openai", model=MODELS[0], usage={"output_text": took}, **fields)
         made = self.call(self.others, MODELS[0], most, **fields).__enter__()
         if ending != "open":
@@ -342,16 +360,8 @@ class Budgets(RuleBasedStateMachine):
         self.each_hold_ends_once(now)
 
     def a_guard_from_nothing_is_the_same(self) -> None:
-        ledger = self.ledgers[self.numbers % 2]
-        carried = ledger._enforcing().guard
-        built = Guard(self.home, ledger._disk, ledger._appender)
-        built._path = self.built / "budgets.sqlite3"
-        built.rebuild()
-        with carried.locked() as fold:
-            seen = state_of(fold)
-        with built.locked() as fold:
-            found = state_of(fold)
-        built.close()
+        ledger = self.ledgers[len(self.told) % 2]
+        seen, found = carried(ledger), from_nothing(self.home, ledger, self.built)
         assert found == seen, {name: (seen[name], found[name]) for name in found if found[name] != seen[name]}
 
     def each_hold_ends_once(self, now: Sequence[Event]) -> None:
@@ -391,62 +401,6 @@ def report_of(budget: Budget, standing: Standing, at: datetime) -> ReportOptions
         days["since"] = start.astimezone(zone).date()
         days["until"] = (end - timedelta(microseconds=1)).astimezone(zone).date()
     return ReportOptions(basis="recorded", where=tuple(where), timezone=budget.data["timezone"], **days)
-
-
-def compare(model: Model, found: Sequence[Standing], at: datetime) -> None:
-    """Hold standings to the model."""
-    assert {each.budget.name for each in found if each.budget is not None} <= model.budgets.keys()
-    listed: dict[str, set[tuple[str | None, ...]]] = {name: set() for name in model.budgets}
-    for each in found:
-        assert each.budget is not None
-        budget = model.budgets[each.budget.name]
-        told = each.summed.group(each.key[1])
-        group = tuple(one.get("value") for one in told)
-        sums = model.sums(budget, group, at)
-        assert as_tuple(sums) == [*(Decimal(amount) / 10**12 for amount in each.sums[:6]), *each.sums[6:]], (budget, group)
-        assert Decimal(each.limit_pico) / 10**12 == budget.limit(at)
-        assert Decimal(each.spent_pico) / 10**12 == sums.spent(budget.data["on_lost"])
-        listed[each.budget.name].add(group)
-    for name, budget in model.budgets.items():
-        told = {group for group in model.groups(budget, at) if model.sums(budget, group, at) != Sums()}
-        assert told <= listed[name], name
-
-
-def as_tuple(sums: Sums) -> list[Any]:
-    amounts = [sums.calls, sums.lost, sums.resolved, sums.unpriced, sums.adjustments, sums.held]
-    return [*amounts, sums.call_count, sums.lost_count, sums.unpriced_count, sums.unknown_count, sums.open_count]
-
-
-def state_of(fold: Fold) -> dict[str, Any]:
-    """All that a guard keeps, free of the numbers that it gave to scopes."""
-    scopes = {number: fold.scopes[number].scope.definition for number in (0, 1, *fold.scopes.numbered)}
-
-    def named(key: Sequence[Any]) -> tuple[Any, ...]:
-        return scopes[key[0]], key[1], key[2]
-
-    sums = {
-        (scope, group, slot): list(amounts)
-        for number, scope in scopes.items()
-        for group, slot, amounts in fold.store.windows(number)
-        if any(amounts)
-    }
-    holds = {
-        hold_id: {**hold, "keys": sorted(named(key) for key in hold["keys"])}
-        for hold_id, hold in fold.store.holds.items()
-    }
-    alerts = {}
-    for row_key, row in fold.store.alerts.items():
-        number, slot, group = row_key.split(" ", 2)
-        alerts[named((int(number), group, slot))] = row
-    return {
-        "sums": sums,
-        "holds": holds,
-        "alerts": alerts,
-        "exceptions": {key: value for key, value in fold.store.exceptions.items() if any(value.values())},
-        "histories": {key: history.rows for key, history in fold.store.histories.items()},
-        "budgets": fold.budgets,
-        "unreadable": fold.unreadable,
-    }
 
 
 TestBudgets = Budgets.TestCase

@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from keledger.journal import BudgetExceeded, Home, Ledger, verify
 from keledger.journal import _limits as limits
 from keledger.journal._home import own_writers
-from keledger.journal.budgets import budget_fields
 from tests.journal.support import events
 from tests.promises.support import Child, Tell, kill_me, started_child
 
 from .model import Event, Model, in_order
+from .support import answer, call, row, set_budget
 
 LIMIT = Decimal("1.00")
 PROCESSES = 64
@@ -71,17 +70,6 @@ def die_after(cpu_s: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 
-def call(tokens: int) -> dict[str, Any]:
-    """A call that may be answered with so many tokens, at most."""
-    request = {"messages": [{"role": "user", "content": "x" * 100}], "max_tokens": tokens}
-    return {"provider": "openai", "model": "gpt-5-mini", "request": request}
-
-
-def answer(tokens: int) -> dict[str, Any]:
-    """An answer of so many tokens."""
-    return {"usage": {"prompt_tokens": 40, "completion_tokens": tokens}}
-
-
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody gives up waiting for the lock, however busy the machine is: that is another matter."""
@@ -107,11 +95,6 @@ def racing(race: Race) -> Iterator[list[Child]]:
         os.close(gate)
         os.close(hold_back)
         yield children
-
-
-def set_budget(home: Home, **fields: Any) -> None:
-    with Ledger.open(home.path) as ledger:
-        ledger.budgets.set(budget_fields("all", limit=str(LIMIT), period="total", hold="max", warn="50,90", **fields))
 
 
 def judged(home: Home) -> tuple[Model, list[Event]]:
@@ -158,13 +141,12 @@ def spend_the_rest(home: Home) -> Decimal:
 
 def left(home: Home) -> Decimal:
     with Ledger.open(home.path) as ledger:
-        (standing,) = ledger.budgets.standings()
-    return Decimal(standing.as_row()["left_usd"])
+        return Decimal(row(ledger)["left_usd"])
 
 
 @pytest.mark.parametrize("calls", [3, pytest.param(60, marks=pytest.mark.exhaustive)])
 def test_many_processes_never_overspend_a_budget_and_are_refused_only_what_does_not_fit(home: Home, calls: int) -> None:
-    set_budget(home)
+    set_budget(home, limit=str(LIMIT), warn="50,90")
     with racing(Race(home, calls)) as children:
         assert {(ended.status, *ended.told) for ended in [child.ended() for child in children]} == {(0, "done")}
     model, told = judged(home)
@@ -183,7 +165,7 @@ def test_many_processes_never_overspend_a_budget_and_are_refused_only_what_does_
 def test_processes_that_are_killed_at_any_moment_lose_their_holds_and_no_money(
     home: Home, calls: int, on_lost: str
 ) -> None:
-    set_budget(home, on_lost=on_lost)
+    set_budget(home, limit=str(LIMIT), on_lost=on_lost)
     with racing(Race(home, calls, is_deadly=True)) as children:
         statuses = [child.ended().status for child in children]
     assert set(statuses) == {0, -signal.SIGKILL, -signal.SIGPROF}

@@ -17,11 +17,8 @@ from keledger.journal.capture import shape as module
 from keledger.journal.capture.shape import shape_of
 
 TEXT = {"role": "user", "content": "How many days has a leap year?"}
-FUNCTION: dict[str, Any] = {
-    "name": "days",
-    "description": "Days of a year",
-    "parameters": {"type": "object", "properties": {}},
-}
+SCHEMA = {"type": "object", "properties": {}}
+FUNCTION: dict[str, Any] = {"name": "days", "description": "Days of a year", "parameters": SCHEMA}
 TOOL = {"type": "function", "function": FUNCTION}
 GEMINI_TEXT = {"role": "user", "parts": [{"text": "How many days has a leap year?"}]}
 
@@ -49,6 +46,11 @@ def told(request: object, *names: str) -> Any:
                 "n": 3, "max_completion_tokens": 500, "temperature": 0.2,
             },
             3, 2, 3, 500, id="OpenAI, tools",
+        ),
+        pytest.param(
+            {"messages": [TEXT, {"role": "assistant", "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "days", "arguments": {"year": 2024}}}]}]},
+            2, 0, 1, None, id="Mistral, as KePrompt sends it: arguments are an object",
         ),
         pytest.param({"messages": [TEXT], "max_tokens": 10, "max_completion_tokens": 90}, 1, 0, 1, 90, id="two limits"),
         pytest.param({"input": "How many?", "max_output_tokens": 50}, 1, 0, 1, 50, id="responses, a text"),
@@ -307,8 +309,8 @@ def test_data_written_out_again_is_no_longer_than_told(data: Any) -> None:
         {"tools": [TOOL]},
         {"functions": [FUNCTION]},
         {"tools": [{"functionDeclarations": [FUNCTION]}]},
-        {"response_format": {"type": "json_schema", "json_schema": {"schema": FUNCTION["parameters"]}}},
-        {"generationConfig": {"responseSchema": FUNCTION["parameters"]}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}},
+        {"generationConfig": {"responseSchema": SCHEMA}},
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": '{"numbers":[1,2,3]}'}}]}]},
     ],
 )
@@ -321,10 +323,10 @@ def test_tools_data_and_forms_may_grow(more: dict[str, Any]) -> None:
     assert growth > 0
 
 
-@pytest.mark.parametrize("number", [1e300, -1e22, 5e-300, 2.5e-7])
+@pytest.mark.parametrize("number", [1e300, -1e22, 5e-324, 2.5e-7])
 def test_a_number_with_an_exponent_may_be_written_out(number: float) -> None:
     request = {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {"n": number}}}]}]}
-    assert told(request, "growth_bytes") >= len(f"{number:.310f}".rstrip("0")) - len(repr(number))
+    assert told(request, "growth_bytes") >= len(f"{number:.340f}".rstrip("0")) - len(repr(number))
 
 
 WORDS = {

@@ -134,7 +134,9 @@ def test_a_declared_budget_of_nothing_lets_nothing_go(
     assert "it is declared for the call's session, and the call names none" in refusal
 
 
+@pytest.mark.usefixtures("line")
 def test_a_server_asks_to_wait_where_a_budget_blocks(serving: Serving, begin: dict[str, Any]) -> None:
+    serving.end.settimeout(60)
     serving.end.sendall(client.encode({"type": "begin", "begin": begin}))
     with serving.end.makefile("r") as replies:
         assert [json.loads(next(replies))["type"] for _ in range(2)] == ["wait", "go"]
@@ -214,3 +216,36 @@ def test_what_covers_a_call_is_told(serving: Serving, line: client.Line, monkeyp
     rows = line.covers(begin_facts(run="a-run", declared=DECLARED))
     assert rows is not None
     assert ("100", "0", "100") in [(row["limit_usd"], row["spent_usd"], row["left_usd"]) for row in rows]
+
+
+def test_a_call_that_cannot_be_told_of_goes_only_where_no_budget_blocks(
+    line: client.Line, home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Odd:
+        @property
+        def prompt(self) -> None:
+            raise RuntimeError
+
+    monkeypatch.setattr(client, "line", line)
+    client.Call(Odd(), {}, "Call-01").begin()
+    assert "a fault of its own (RuntimeError in announce)" in capsys.readouterr().err
+    monkeypatch.setenv("KELEDGER_RUN_FLAGS", '{"budget":"0.5"}')
+    with pytest.raises(client.CallRefused):
+        client.Call(Odd(), {}, "Call-01").begin()
+    monkeypatch.delenv("KELEDGER_RUN_FLAGS")
+    leave_word(home)
+    with pytest.raises(client.CallRefused):
+        client.Call(Odd(), {}, "Call-01").begin()
+
+
+def test_what_is_to_be_said_of_a_hold_is_said(
+    serving: Serving, line: client.Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(line, monkeypatch, serving.end)
+    patient(monkeypatch, "GUARD_WAIT_S")
+    assert line.begin(begin_facts(run="a-run", declared=DECLARED)) is None
+    assert serving.said == []
+    years_ago = {"started_at": "2020-01-01T00:00:00.000000Z"}
+    assert line.begin(begin_facts(run="a-run", declared=DECLARED) | years_ago) is None
+    [sentence] = serving.said
+    assert "2020-01-01" in sentence

@@ -1,0 +1,447 @@
+"""The guard's file is a cache: whatever becomes of it, calls are decided on by what the journal says."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import resource
+import shutil
+import signal
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keledger.journal import BudgetExceeded, Home, HomeError, Ledger, filesystem_kind
+from keledger.journal import _filesystem as filesystem
+from keledger.journal import _limits as limits
+from keledger.journal.budgets import _enforcement, _guard, _holders, budget_fields
+from keledger.journal.budgets._store import FILE_NAME
+from tests.journal.support import events, newest_segment
+from tests.promises.support import Tell, in_child, kill_me, started_child
+
+from .support import answer, call, check, row, set_budget
+
+LIMIT = "0.0125"
+
+
+def spend(ledger: Ledger, tokens: int = 1000) -> None:
+    """A call that takes 0.00201 USD for 1000 tokens; 0.004602 is held, the most that it could take."""
+    with ledger.call(**call(tokens)) as made:
+        assert made.reservation is not None
+        made.complete(answer(tokens))
+
+
+@pytest.fixture
+def spent(home: Home) -> Home:
+    """A home of whose one budget most is spent, and its guard's file written."""
+    set_budget(home, limit=LIMIT)
+    with Ledger.open(home.path) as ledger:
+        for _ in range(4):
+            spend(ledger)
+        flush(ledger)
+    return home
+
+
+def flush(ledger: Ledger) -> None:
+    guard = ledger._enforcing().guard
+    with guard.locked():
+        guard.flush()
+
+
+def file_of(home: Home) -> Path:
+    return home.path / "guard" / FILE_NAME
+
+
+def missing(home: Home) -> None:
+    file_of(home).unlink()
+
+
+def all_gone(home: Home) -> None:
+    shutil.rmtree(home.path / "guard")
+
+
+def empty(home: Home) -> None:
+    file_of(home).write_bytes(b"")
+
+
+def cut(home: Home) -> None:
+    os.truncate(file_of(home), file_of(home).stat().st_size // 2)
+
+
+def cut_to_its_head(home: Home) -> None:
+    os.truncate(file_of(home), 100)
+
+
+def garbage(home: Home) -> None:
+    file_of(home).write_bytes(random.Random(1).randbytes(20_000))
+
+
+def text(home: Home) -> None:
+    file_of(home).write_text("this is no database\n")
+
+
+def without_tables(home: Home) -> None:
+    import sqlite3
+
+    file_of(home).unlink()
+    connection = sqlite3.connect(file_of(home))
+    connection.execute("CREATE TABLE meta (key TEXT, value BLOB)")
+    connection.close()
+
+
+def of_other_values(home: Home) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(file_of(home))
+    connection.execute("UPDATE meta SET value = '[1]' WHERE key = 'positions'")
+    connection.commit()
+    connection.close()
+
+
+def of_other_writers(home: Home) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(file_of(home))
+    connection.execute("""UPDATE meta SET value = '["0000000000000000"]' WHERE key = 'own_writers'""")
+    connection.commit()
+    connection.close()
+
+
+def a_folder(home: Home) -> None:
+    file_of(home).unlink()
+    file_of(home).mkdir()
+
+
+HARMS = (
+    missing, all_gone, empty, cut, cut_to_its_head, garbage, text, without_tables, of_other_values, of_other_writers,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("is_living", [True, False], ids=["under a living ledger", "before a new one"])
+def test_a_file_that_is_harmed_is_built_anew(spent: Home, harm: Callable[[Home], None], is_living: bool) -> None:
+    with Ledger.open(spent.path) as ledger:
+        if is_living:
+            assert row(ledger)["left_usd"] == "0.00446"
+        harm(spent)
+        with pytest.raises(BudgetExceeded) as refused:
+            spend(ledger)
+        assert [(each.limit_usd, each.spent_usd) for each in refused.value.refusals] == [(LIMIT, "0.00804")]
+        spend(ledger, 900)
+        assert row(ledger)["spent_usd"] == "0.00985"
+        check(spent, ledger)
+
+
+def test_a_folder_in_its_place_is_refused_with_what_to_do(spent: Home) -> None:
+    a_folder(spent)
+    with Ledger.open(spent.path) as ledger, pytest.raises(BudgetExceeded, match=f"cannot write to {spent.path}/guard"):
+        spend(ledger)
+
+
+@pytest.mark.parametrize("is_living", [True, False])
+def test_each_page_may_be_damaged(home: Home, is_living: bool) -> None:
+    """Also one that is read only when a call asks for it."""
+    set_budget(home, where=["user=*"])
+    users = [f"user {number}" for number in range(150)]
+    with Ledger.open(home.path) as ledger:
+        ledger.record_many(
+            {"provider": "openai", "model": "gpt-5-mini", "user": user, "usage": {"output_text": 1000}}
+            for user in users
+        )
+        flush(ledger)
+    whole = file_of(home).read_bytes()
+    pages = range(0, len(whole), 4096)
+    assert len(pages) > 8
+    for page in pages:
+        with Ledger.open(home.path) as ledger:
+            if is_living:
+                ledger.budgets.list()
+            file_of(home).write_bytes(whole[:page] + random.Random(page).randbytes(4096) + whole[page + 4096 :])
+            for user in users[::40]:
+                with ledger.call(**call(user=user)) as made:
+                    assert made.reservation is not None
+                    made.not_sent()
+            sums = {standing.key[1]: standing.sums[0] for standing in ledger.budgets.standings()}
+            assert set(sums.values()) == {2 * 10**9}
+            assert len(sums) == len(users)
+
+
+def test_a_file_that_is_older_than_the_journal_is_caught_up(spent: Home, tmp_path: Path) -> None:
+    shutil.copy(file_of(spent), tmp_path / "old")
+    with Ledger.open(spent.path) as ledger:
+        spend(ledger, 500)
+        flush(ledger)
+        shutil.copy(tmp_path / "old", file_of(spent))
+        assert row(ledger)["spent_usd"] == "0.00905"
+        check(spent, ledger)
+    with Ledger.open(spent.path) as ledger:
+        check(spent, ledger)
+
+
+@pytest.mark.parametrize("is_living", [True, False])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_file_that_is_ahead_of_a_journal_set_back_is_built_anew(
+    spent: Home, tmp_path: Path, is_living: bool, goes_on: bool
+) -> None:
+    """A journal is restored from an older copy, and perhaps others went on in it, by as many bytes."""
+    old = newest_segment(spent).read_bytes()
+    with Ledger.open(spent.path) as ledger:
+        spend(ledger, 700)
+        flush(ledger)
+        if not is_living:
+            ledger.close()
+        shutil.copytree(spent.path, tmp_path / "meanwhile")
+        (tmp_path / "old").write_bytes(old)
+        os.replace(tmp_path / "old", newest_segment(spent))
+        if goes_on:
+            file_of(spent).unlink()
+            with Ledger.open(spent.path) as other:
+                spend(other, 701)
+            shutil.rmtree(spent.path / "guard")
+            shutil.copytree(tmp_path / "meanwhile" / "guard", spent.path / "guard")
+        assert row(ledger)["spent_usd"] == ("0.009452" if goes_on else "0.00804")
+        check(spent, ledger)
+
+
+def test_ledgers_that_write_it_in_turn_never_count_twice(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the clock stands still: what another one has written is read again, whatever its time says."""
+    set_budget(home, where=["user=*"])
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000 * 10**9)
+    with Ledger.open(home.path) as one, Ledger.open(home.path) as two:
+        for turn in range(12):
+            for ledger in (one, two) if turn % 3 else (two, one):
+                with ledger.call(**call(user=f"user {turn % 4}")) as made:
+                    made.complete(answer())
+                if turn % 2:
+                    flush(ledger)
+        sums = [{standing.key[1]: standing.sums[0] for standing in each.budgets.standings()} for each in (one, two)]
+    assert sums[0] == sums[1]
+    assert set(sums[0].values()) == {6 * 2_010_000_000}
+
+
+def test_a_ledger_that_was_forked_goes_on_by_itself(spent: Home) -> None:
+    with Ledger.open(spent.path) as ledger:
+        spend(ledger, 100)
+
+        def child(tell: Tell) -> None:
+            spend(ledger, 100)
+            tell(str(ledger._enforcing().guard._inherited != []))
+
+        assert in_child(child).told == ["True"]
+        spend(ledger, 100)
+        assert row(ledger)["spent_usd"] == "0.00867"
+        check(spent, ledger)
+
+
+def restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (_guard, _holders):
+        monkeypatch.setattr(module, "boot_id", lambda: "another start of the machine")
+
+
+def test_after_a_restart_holds_are_lost_and_the_state_is_held_to_the_hashes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_budget(home, limit=LIMIT)
+
+    def die(_: Tell) -> None:
+        with Ledger.open(home.path).call(**call()):
+            kill_me()
+
+    in_child(die)
+    in_child(die)
+    shutil.rmtree(home.path / "holds")  # as a power cut may leave it
+    restart(monkeypatch)
+    with Ledger.open(home.path) as ledger:
+        assert [hold["cause"] for hold in ledger.budgets.holds()] == ["process_gone"] * 2
+        model = check(home, ledger)
+        assert [hold.state for hold in model.holds.values()] == ["lost"] * 2
+
+
+def test_a_restart_that_took_lines_from_the_middle_is_noticed(spent: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut takes what a dead process never synced, in any part: the last line stands, one above it does not."""
+    path = newest_segment(spent)
+    lines = path.read_bytes().splitlines(keepends=True)
+    spent_on = next(index for index, line in enumerate(lines) if b'"type":"call.completed"' in line)
+    lines[spent_on] = b"\0" * (len(lines[spent_on]) - 1) + b"\n"
+    path.write_bytes(b"".join(lines))
+    restart(monkeypatch)
+    with Ledger.open(spent.path) as ledger:
+        assert row(ledger)["spent_usd"] == "0.010632", "of the call that is gone, its hold is lost"
+        assert row(ledger)["held_usd"] == "0"
+        check(spent, ledger)
+
+
+def test_a_hold_stands_while_its_process_lives_though_its_file_is_deleted(home: Home) -> None:
+    set_budget(home, limit=LIMIT)
+
+    def hold(tell: Tell) -> None:
+        with Ledger.open(home.path).call(**call()):
+            tell("held")
+            signal.pause()
+
+    with started_child(hold) as child, Ledger.open(home.path) as ledger:
+        assert child.wait_for_line() == "held"
+        shutil.rmtree(home.path / "holds")
+        assert [each["state"] for each in ledger.budgets.holds()] == ["open"]
+        spend(ledger)
+        assert row(ledger)["held_usd"] == "0.004602"
+        child.send(signal.SIGKILL)
+        child.ended()
+        (lost,) = ledger.budgets.holds()
+        assert (lost["state"], lost["cause"], lost["pid"]) == ("lost", "process_gone", child.pid)
+
+
+def test_a_number_given_to_another_process_is_not_its_holder(home: Home) -> None:
+    """The number of a dead process is given again: its start tells them apart."""
+    set_budget(home, limit=LIMIT)
+    with Ledger.open(home.path) as ledger:
+        holder = _holders.this_process()
+        assert _holders._lives(holder)
+        (start,) = holder.keys() - {"boot_id", "pid"}
+        assert not _holders._lives({**holder, start: holder[start] - 1})
+        assert not _holders._lives({**holder, "boot_id": "another"})
+        assert not _holders._lives({"boot_id": holder["boot_id"], "pid": 2**22 + 1})
+        spend(ledger)
+
+
+def test_a_forked_child_keeps_no_hold_of_its_parent(home: Home) -> None:
+    """The parent dies and its child lives on: the hold is lost.  The child dies first: it is not."""
+    set_budget(home, limit=LIMIT)
+
+    def parent(tell: Tell) -> None:
+        with Ledger.open(home.path).call(**call()):
+            if os.fork() == 0:
+                tell(f"child {os.getpid()}")
+                signal.pause()
+            signal.pause()
+
+    with started_child(parent) as child, Ledger.open(home.path) as ledger:
+        grandchild = int(child.wait_for_line().split()[1])
+        try:
+            assert [each["state"] for each in ledger.budgets.holds()] == ["open"]
+            child.send(signal.SIGKILL)
+            child.wait()
+            (lost,) = ledger.budgets.holds()
+            assert (lost["state"], lost["cause"]) == ("lost", "process_ended")
+        finally:
+            os.kill(grandchild, signal.SIGKILL)
+
+    with Ledger.open(home.path) as ledger, ledger.call(**call()) as made:
+        in_child(lambda tell: ledger.close())
+        assert [each["state"] for each in ledger.budgets.holds()] == ["lost", "open"]
+        made.complete(answer())
+
+
+def test_files_that_the_dead_left_are_removed(home: Home) -> None:
+    """One may die between the making of the file and the event, or behind the ending of the hold."""
+    set_budget(home, limit=LIMIT)
+    with Ledger.open(home.path) as ledger:
+        with ledger.call(**call()) as made:
+            assert made.reservation is not None
+            left = home.path / "holds" / "00000000-0000-7000-8000-000000000000"
+            left.touch()
+            ledger.budgets.holds()
+            assert [path.name for path in left.parent.iterdir()] == [made.reservation.hold_id]
+            made.not_sent()
+        assert list(left.parent.iterdir()) == []
+
+
+ACTIONS = pytest.mark.parametrize("action", ["block", "warn"])
+
+
+def goes_out(ledger: Ledger) -> bool:
+    """Whether a call may be made; no other error than a refusal comes out."""
+    try:
+        with ledger.call(**call()) as made:
+            made.complete(answer())
+    except BudgetExceeded as refused:
+        return "\n" in str(refused)
+    return made.recorded is not None
+
+
+@ACTIONS
+def test_only_a_budget_that_blocks_stops_a_call_whose_hold_cannot_be_kept(home: Home, action: str) -> None:
+    set_budget(home, action=action)
+    (home.path / "holds").touch()  # a file where the folder belongs
+    with Ledger.open(home.path) as ledger:
+        assert goes_out(ledger) == (action == "warn")
+        (home.path / "holds").unlink()
+        assert goes_out(ledger)
+        check(home, ledger)
+
+
+@ACTIONS
+def test_only_a_budget_that_blocks_stops_a_call_while_somebody_keeps_the_lock(
+    home: Home, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_budget(home, action=action)
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+    with Ledger.open(home.path) as ledger, open(home.lock, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert goes_out(ledger) == (action == "warn")
+    with Ledger.open(home.path) as ledger:
+        assert goes_out(ledger)
+
+
+@ACTIONS
+def test_only_a_budget_that_blocks_stops_a_call_where_the_guard_cannot_be_written(home: Home, action: str) -> None:
+    set_budget(home, action=action)
+    file_of(home).unlink()
+
+    def on_a_full_disk(tell: Tell) -> None:
+        """Files may not grow beyond 12 kB: the journal is shorter, and the guard longer."""
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        with Ledger.open(home.path) as ledger:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+            tell(str(goes_out(ledger)))
+
+    assert in_child(on_a_full_disk).told == [str(action == "warn")]
+
+
+def test_a_home_is_marked_as_long_as_a_budget_blocks(home: Home) -> None:
+    """For who cannot open it any more."""
+    mark = home.path / "guard" / "blocking"
+    with Ledger.open(home.path) as ledger:
+        set_budget(home, action="warn")
+        assert not mark.exists()
+        set_budget(home, "other")
+        assert mark.exists()
+        (home.path / "writer.json").rename(home.path / "away")
+        (home.path / "writer.json").write_text("{")
+        with Ledger.open(home.path) as other:
+            assert not goes_out(other)
+            (home.path / "away").replace(home.path / "writer.json")
+            assert goes_out(other)
+        ledger.budgets.remove("other")
+        assert not mark.exists()
+
+
+def test_a_network_filesystem_is_refused_where_a_budget_blocks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_budget(home)
+    assert filesystem_kind(home.path).place != "network"
+    monkeypatch.setattr(_enforcement, "filesystem_kind", lambda _: filesystem.of_kind("nfs4"))
+    with Ledger.open(home.path) as ledger:
+        with pytest.raises(HomeError, match="is on a network filesystem"):
+            ledger.budgets.set(budget_fields("another", limit="1", period="day"))
+        ledger.budgets.set(budget_fields("warning", limit="1", period="day", action="warn"))
+        with pytest.raises(BudgetExceeded, match="is on a network filesystem"):
+            spend(ledger)
+        ledger.budgets.remove("all")
+        spend(ledger)
+        assert events(home)[-1]["type"] == "call.completed"
+
+
+def test_ledgers_are_forgotten_when_they_are_closed(home: Home) -> None:
+    import gc
+
+    set_budget(home)
+    with Ledger.open(home.path) as ledger:
+        spend(ledger)
+    seen = weakref.ref(ledger._enforcing().guard), weakref.ref(ledger._enforcing()._holders)
+    del ledger
+    gc.collect()
+    assert [each() for each in seen] == [None, None]
