@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from keledger.journal import report_zone
+from keledger.journal import Ledger, report_zone
 from keledger.journal.budgets import budget_fields
 from keledger.projections import Backtest, ReportOptions, backtest, open_projection
 
@@ -50,6 +50,8 @@ def backtest_budget(
     home = settings.home_to_read()
     zone = timezone or report_zone(home)
     fields = budget_fields("backtest", timezone=zone, **given)
+    with Ledger.open(home.path) as ledger:
+        fields = ledger.budgets.as_journaled(fields)
     today = today_in(zone)
     options = ReportOptions(
         since=parse_since(since, today) if since is not None else None,

@@ -123,7 +123,7 @@ def _most_used(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     shown: list[Mapping[str, Any]] = []
     for windows in _by_budget(rows).values():
         if len(windows) > WINDOWS_SHOWN_MAX:
-            windows = sorted(windows, key=_used, reverse=True)[:WINDOWS_SHOWN_MAX]
+            windows = sorted(windows, key=lambda row: usd_to_pico(row["spent_usd"]), reverse=True)[:WINDOWS_SHOWN_MAX]
         shown += windows
     return shown
 
@@ -144,7 +144,7 @@ def _sentences(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What must be known to read the rows, of each budget over all its windows."""
     for name, windows in _by_budget(rows).items():
         if len(windows) > WINDOWS_SHOWN_MAX:
-            yield f"{name} has {count(len(windows))} windows, of which those are shown that are used most; --json has all."
+            yield f"{name} has {count(len(windows))} windows; those that are used most are shown, --json has all."
         raises = windows[0]["raises"]
         if raises:
             yield f"{name} is raised from {_limits(windows[0])} {_end(raises[-1]['until'], windows[0]['timezone'])}."

@@ -63,7 +63,7 @@ class Budgets:
         What the journal holds already in its present window counts.  Raises InputRefused where a budget of that name
         stands and is not to be replaced, HomeError for one that blocks on a network filesystem.
         """
-        fields = {**fields, "where": [self._as_journaled(condition) for condition in fields["where"]]}
+        fields = self.as_journaled(fields)
         scope = Scope.of_data(fields)
         if self._ask(lambda fold: fold.scopes.number(scope)) is None:
             self._enforcement.guard.rebuild([scope], self._progress)
@@ -187,6 +187,10 @@ class Budgets:
             return sorted(found, key=lambda hold: (hold["started_at"], hold["hold_id"]))
 
         return self._ask(ask)
+
+    def as_journaled(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What :func:`.budget_fields` made, with users as this home's calls name them."""
+        return {**fields, "where": [self._as_journaled(condition) for condition in fields["where"]]}
 
     def _as_journaled(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
         """A condition on users as calls name them: by their pseudonyms, where the home stores those."""

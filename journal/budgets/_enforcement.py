@@ -383,10 +383,11 @@ def _clock_set_back(fold: Fold, asked: AskedCall) -> tuple[str, ...]:
     started_at = asked.data["started_at"]
     if started_at >= fold.latest or parse_time(fold.latest) - asked.started_us < DAY_US:
         return ()
-    return (
+    sentence = (
         f"the clock stands at {started_at}, before events of {fold.latest} that are journaled already: this call "
-        "counts in the windows of its own time; set the clock right",
+        "counts in the windows of its own time; set the clock right"
     )
+    return (sentence,)
 
 
 def _hold_event(kind: str, hold_id: str, cause: str) -> NewEvent:

@@ -177,11 +177,12 @@ class Guard:
                 _remove_drafts_of_the_dead(folder)
                 draft = folder / f".{FILE_NAME}.{os.getpid()}.{os.urandom(4).hex()}"
                 try:
-                    try:
-                        self._build(draft, list(scopes), progress, only_new_ids=True)
-                    except IdsRepeat:
-                        draft.unlink()
-                        self._build(draft, list(scopes), progress, only_new_ids=False)
+                    with self._blocking_until_known():
+                        try:
+                            self._build(draft, list(scopes), progress, only_new_ids=True)
+                        except IdsRepeat:
+                            draft.unlink()
+                            self._build(draft, list(scopes), progress, only_new_ids=False)
                 finally:
                     draft.unlink(missing_ok=True)
             except OSError as error:
@@ -346,6 +347,21 @@ class Guard:
             take(fold, line, place)
         if fold.budget_changes != before:
             self._tell_blocking(fold)
+
+    @contextlib.contextmanager
+    def _blocking_until_known(self) -> Iterator[None]:
+        """Let those who wait for an answer wait, while nobody knows yet whether a budget blocks."""
+        marker = self._path.parent / BLOCKING
+        if self.exists or marker.exists():
+            yield
+            return
+        marker.touch(mode=0o600)
+        try:
+            yield
+        except BaseException:
+            if not self.exists:
+                marker.unlink(missing_ok=True)  # nothing was found out, and nothing is known to block
+            raise
 
     def _tell_blocking(self, fold: Fold) -> None:
         marker = self._path.parent / BLOCKING

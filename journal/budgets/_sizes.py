@@ -30,6 +30,13 @@ PERCENT = {"p50": 50, "p90": 90, "p99": 99}
 _DEVIATIONS = {"p50": 0.0, "p90": 1.281552, "p99": 2.326348}
 """Where these shares lie in a normal distribution, in standard deviations."""
 
+MODELS_KEPT_MAX = 1_000
+"""Models of which is remembered that they have prices."""
+
+_HOUR_US = 3_600_000_000
+_priced_in: dict[tuple[str, str], tuple[str, int]] = {}
+"""By provider and model the book, and the hour in which what was taken last had a price by it."""
+
 _PICO_MAX = 2**62
 """What a part of a call's cost is cut to where it is remembered: JSON's integers end at 2^63."""
 
@@ -68,19 +75,33 @@ class _Past(NamedTuple):
     response_model: str | None
 
 
+class _Priced(NamedTuple):
+    """What one call of a history cost: so much for each byte of its request, rounded up, and so much besides.
+
+    ``total_pico`` is all of it, for a request of which nobody knows how long it is.
+    """
+
+    pico_per_byte: int
+    other_pico: int
+    total_pico: int
+    input_tokens: int
+    output_tokens: int
+
+
 class History:
     """What the last calls of one prompt and model took.  Never changed: what adds to it returns another one.
 
     ``rows`` are JSON values, from which it can be made again.  Rows that are not of this form are no calls.
     """
 
-    __slots__ = ("_books", "_calls")
+    __slots__ = ("_books", "_calls", "_priced")
 
     def __init__(self, rows: object = None) -> None:
         self._books: list[str] = []
         self._calls: list[Sequence[Any]] = []
         if isinstance(rows, dict) and rows.get("form") == 1:
             self._books, self._calls = rows["books"], rows["calls"]
+        self._priced = [_as_priced(call) for call in self._calls if call[3] is not None]
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -111,7 +132,13 @@ class History:
             data.get("pricing_context"),
             answered if answered != data["model"] else None,
         )
-        return _history(books, [*calls, list(call)])
+        grown = History()
+        grown._books, grown._calls = books, [*calls, list(call)]
+        lost = len(self._calls) > len(calls) and self._calls[0][3] is not None
+        grown._priced = self._priced[1:] if lost else self._priced[:]
+        if input_pico is not None:
+            grown._priced.append(_as_priced(call))
+        return grown
 
     def repriced(self, book: Book, provider: str, model: str, at_us: int) -> History:
         """With all calls priced by *book*, as if they were made at this instant; itself where they are."""
@@ -124,9 +151,9 @@ class History:
         """All calls, oldest first."""
         return [_Past._make(call) for call in self._calls]
 
-    def priced(self) -> list[Sequence[Any]]:
-        """The calls that have a price, oldest first, as rows."""
-        return [call for call in self._calls if call[3] is not None]
+    def priced(self) -> list[_Priced]:
+        """What the calls cost that have a price, oldest first."""
+        return self._priced
 
 
 def history_key(provider: str, model: str, prompt: str | None) -> str:
@@ -158,11 +185,12 @@ def size_hold(
         return bound
     if book.match(provider, model) is None:
         return Unpriced(f"the price book has no model {model} of {provider}")
-    calls = history.repriced(book, provider, model, at_us).priced() if history is not None else []
+    known = history.repriced(book, provider, model, at_us) if history is not None else History()
+    calls = known.priced()
     costs = _hypothetical(calls, None if shape is None else shape.get("bytes"))
     rank = -(-(len(costs) + 1) * PERCENT[policy] // 100)
     if rank <= len(costs):
-        unpriced = _unpriced_now(_Past._make(calls[-1]), book, provider, model, at_us)
+        unpriced = _unpriced_now(known, book, provider, model, at_us)
         return unpriced or _learned("history", calls, costs, sorted(costs)[rank - 1])
     prior = _prior(policy, book, provider, model, at_us, context, shape)
     if isinstance(prior, Unpriced):
@@ -198,33 +226,47 @@ def size_at_rate(
     return Sized((input_tokens + output_tokens) * pico_per_token, "rate", len(took), input_tokens, output_tokens)
 
 
-def _hypothetical(calls: Sequence[Sequence[Any]], request_bytes: int | None) -> list[int]:
+def _hypothetical(calls: Sequence[_Priced], request_bytes: int | None) -> list[int]:
     """What each of the past calls would have cost with a request of this length.
 
-    The part of a cost that grows with the request is taken as proportional to it, and rounded up to picodollars.
+    The part of a cost that grows with the request is taken as proportional to it.
     """
     if not request_bytes:
-        return [call[3] + call[5] for call in calls]
-    return [
-        -(-input_pico * request_bytes // length) + output_pico if length else input_pico + output_pico
-        for _, length, _, input_pico, _, output_pico, _, _, _ in calls
-    ]
+        return [total for _, _, total, _, _ in calls]
+    return [per_byte * request_bytes + other for per_byte, other, _, _, _ in calls]
 
 
-def _unpriced_now(call: _Past, book: Book, provider: str, model: str, at_us: int) -> Unpriced | None:
-    """Whether what a past call took has no price any more, as where a model was withdrawn."""
-    cost = _price(call, book, provider, model, at_us)
-    return _no_price(cost, provider, model) if cost["state"] == "unpriced" else None
+def _as_priced(call: Sequence[Any]) -> _Priced:
+    _, length, input_tokens, input_pico, output_tokens, output_pico, _, _, _ = call
+    total = input_pico + output_pico
+    if not length:
+        return _Priced(0, total, total, input_tokens, output_tokens)
+    return _Priced(-(-input_pico // length), output_pico, total, input_tokens, output_tokens)
+
+
+def _unpriced_now(history: History, book: Book, provider: str, model: str, at_us: int) -> Unpriced | None:
+    """Whether what was taken last has no price any more, as where a model was withdrawn; looked up once an hour."""
+    hour = at_us // _HOUR_US
+    if _priced_in.get((provider, model)) == (book.sha256, hour):
+        return None
+    last = next(call for call in reversed(history.all()) if call.input_pico is not None)
+    cost = _price(last, book, provider, model, at_us)
+    if cost["state"] == "unpriced":
+        return _no_price(cost, provider, model)
+    if len(_priced_in) >= MODELS_KEPT_MAX:
+        _priced_in.clear()
+    _priced_in[provider, model] = (book.sha256, hour)
+    return None
 
 
 def _no_price(cost: Mapping[str, Any], provider: str, model: str) -> Unpriced:
     return Unpriced(f"the price book has no price of {model} of {provider} for {', '.join(cost['missing'])}")
 
 
-def _learned(method: str, calls: Sequence[Sequence[Any]], costs: Sequence[int], amount: int) -> Sized:
+def _learned(method: str, calls: Sequence[_Priced], costs: Sequence[int], amount: int) -> Sized:
     """A size that is what one of the past calls would have cost."""
     call = calls[costs.index(amount)]
-    return Sized(amount, method if amount else "free", len(costs), call[2], call[4])
+    return Sized(amount, method if amount else "free", len(costs), call.input_tokens, call.output_tokens)
 
 
 def _prior(

@@ -405,7 +405,7 @@ def _parse(amounts: str) -> Sums:
 
 
 def _made_at(event_id: str) -> str:
-    """When an id was made, as text that sorts by it (RFC 9562: the milliseconds of a UUIDv7); empty where it says not."""
+    """When an id was made, as text that sorts by it (a UUIDv7's milliseconds, RFC 9562); empty where it says not."""
     return event_id[:13] if event_id[14] == "7" else ""
 
 

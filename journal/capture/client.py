@@ -515,7 +515,7 @@ class Line:
         """Announce a call and wait for leave.  The text of a refusal, or None."""
         blocks = bool(begin.get("declared")) or budget_blocks()
         reply = self._ask({"type": "begin", "begin": begin}, ("go", "refuse"), GUARD_WAIT_S if blocks else GO_WAIT_S)
-        answer = reply["type"] if reply is not None else "wait" if blocks else "go"
+        answer = reply["type"] if reply is not None else "wait" if blocks or budget_blocks() else "go"
         if answer == "refuse":
             return str(reply.get("text") or "keledger refuses this call")
         if answer == "wait":

@@ -138,6 +138,8 @@ class Model:
     def take(self, event: Event) -> None:
         """The next event."""
         kind, data = event["type"], event["data"]
+        if event["v"] != 1:
+            return
         if kind.startswith("budget.") and event["source"] in self.own:
             self._budget(kind, event["id"], data)
         elif kind in ("call.completed", "call.failed"):
@@ -158,10 +160,10 @@ class Model:
         standing = self.budgets.get(data["name"])
         if kind == "budget.set":
             self.budgets[data["name"]] = Budget(data, event_id)
-        elif standing is not None and standing.id == data["budget_id"]:
+        elif standing is not None and standing.id == data.get("budget_id"):
             if kind == "budget.raised":
                 standing.raises.append(data)
-            else:
+            elif kind == "budget.removed":
                 del self.budgets[data["name"]]
 
     def _settle(self, call_id: str, hold_id: str | None, is_copy: bool) -> None:

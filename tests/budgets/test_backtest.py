@@ -216,6 +216,20 @@ def test_what_was_before_the_range_counts_and_is_not_refused(tmp_path: Path) -> 
     assert [call["id"] for call in ends.refused] == [call.id for call in made if call.started.date() == middle]
 
 
+@pytest.mark.parametrize(("period", "counted"), [("month", 130), ("total", 180), ("rolling:3d", 30), ("day", 0)])
+def test_the_whole_window_counts_however_many_calls_were_before(home: Home, period: str, counted: int) -> None:
+    days = [datetime(2026, 10, 30, 12, tzinfo=UTC)] * 50 + [BEGUN] * 100 + [BEGUN + timedelta(days=2, hours=13)] * 30
+    with open_ledger(home) as ledger:
+        ledger.record_many(
+            {"provider": "openai", "model": "gpt-5-mini", "usage": {"output_text": 500}, "time": day.isoformat()}
+            for day in (*days, BEGUN + timedelta(days=5))
+        )
+    fields = budget_fields("tried", limit="0.0001", period=period)
+    (refused,) = replayed(home, fields, since=date(2026, 11, 7)).refused
+    assert usd_to_pico(refused["spent_usd"]) == counted * usd_to_pico("0.001")
+    assert refused["asked_usd"] == "0.001"  # as large as the calls before were, whichever of them count
+
+
 def test_a_refused_call_costs_later_ones_nothing(home: Home) -> None:
     calls = [
         {"model": "gpt-5-mini", "usage": {"output_text": 1_000_000}, "time": "2026-11-02T10:00:00Z"},

@@ -13,11 +13,12 @@ import pytest
 
 from keledger.cli._budget_explain import WORST_OVERSHOOT
 from keledger.journal import Home, Ledger, NotFound, UsageError, parse_time, usd_to_pico
-from keledger.journal.budgets import Standing
+from keledger.journal.budgets import Standing, budget_fields
 from keledger.journal.budgets._status import PARTS
 from tests.cli.support import keledger, keledger_terminal
+from tests.journal.support import call
 
-from .histories import BUDGETS, DAY, lived
+from .histories import BUDGETS, DAY, lived, open_ledger
 
 Lived = tuple[Home, Ledger, dict[str, str]]
 AT = date.fromisoformat(DAY)
@@ -90,6 +91,29 @@ def test_it_needs_no_state_and_leaves_none(history: Lived) -> None:
         after = other.budgets.explain("both", group={"user": "ada"}, day=AT)
     assert [entry.as_row() for entry in after.entries] == [entry.as_row() for entry in before.entries]
     assert Counter(path.suffix for path in (home.path / "guard").iterdir()) <= Counter({".sqlite3": 1, "": 1})
+
+
+def test_calls_of_another_machine_and_users_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, other = Home.at(tmp_path / "home"), Home.at(tmp_path / "other")
+    home.path.mkdir(mode=0o700)
+    home.config.write_text('identity = "pseudonym"\n')
+    with open_ledger(other) as ledger:
+        theirs = ledger.record(**call(user="ada", time=f"{DAY}T08:00:00Z"))
+    with open_ledger(home) as ledger:
+        ledger.budgets.set(budget_fields("each", limit="9", period="day", where=["user=*"]))
+        ours = ledger.record(**call(user="ada", time=f"{DAY}T09:00:00Z"))
+        ledger.merge(other.path, "a test")
+        groups = [each.summed.group(each.key[1])[0]["value"] for each in windows(ledger, "each")]
+        assert len(groups) == 2
+        assert "ada" in groups  # as the other home journaled it
+        found = ledger.budgets.explain("each", group={"user": "ada"}, day=AT)
+        assert [entry.id for entry in found.entries] == [ours]
+        (pseudonym,) = set(groups) - {"ada"}
+        assert pseudonym.startswith("u-")
+    monkeypatch.setenv("KELEDGER_HOME", str(home.path))
+    tried = ("budget", "backtest", "--limit", "0.0001", "--period", "day", "--where")
+    assert [row["id"] for row in keledger(*tried, "user=ada").json["refused"]] == [ours]
+    assert {row["id"] for row in keledger(*tried, "user=*").json["refused"]} == {ours, theirs}
 
 
 @pytest.mark.parametrize(

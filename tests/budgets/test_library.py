@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -18,6 +19,11 @@ from .support import answer, call, check, row, set_budget
 
 HELD = "0.004602"
 """For a call of 1000 tokens, at most; it takes 0.00201."""
+
+
+def refuse(*_: Any) -> None:
+    """In the place of an append."""
+    raise AppendRefused("the disk is full")
 
 
 def kinds(home: Home) -> list[str]:
@@ -84,21 +90,20 @@ def test_how_a_call_ends_its_hold(
     home: Home, ledger: Ledger, how: str, spent: str, held: str, state: str | None
 ) -> None:
     set_budget(home)
-    error = OSError("a line that broke")
+    error = ConnectionError("a line that broke")
     if how == "refused":
         error.status_code = 429  # type: ignore[attr-defined]
-    try:
-        with ledger.call(**call()) as made:
-            if how == "answered":
-                made.complete(answer())
-            elif how == "unread":
-                made.complete({"no": "usage"})
-            elif how == "not sent":
-                made.not_sent()
-            elif how != "left":
-                raise error
-    except OSError as caught:
-        assert caught is error, "the exception goes on"
+    raises = pytest.raises(ConnectionError) if how in ("refused", "raised") else contextlib.nullcontext()
+    with raises as caught, ledger.call(**call()) as made:
+        if how == "answered":
+            made.complete(answer())
+        elif how == "unread":
+            made.complete({"no": "usage"})
+        elif how == "not sent":
+            made.not_sent()
+        elif how != "left":
+            raise error
+    assert caught is None or caught.value is error, "the exception goes on"
     assert (row(ledger)["spent_usd"], row(ledger)["held_usd"]) == (spent, held)
     assert [hold["state"] for hold in ledger.budgets.holds()] == ([state] if state else [])
     assert list((home.path / "holds").iterdir()) == []
@@ -155,7 +160,7 @@ def test_an_alert_tells_what_is_spent_once_a_lost_hold_has_settled(home: Home, l
 
 
 def test_threads_share_a_ledger_and_a_budget(home: Home, ledger: Ledger) -> None:
-    set_budget(home, limit="0.05")
+    set_budget(home, limit="0.02")
     outcomes: list[str] = []
 
     def run(number: int) -> None:
@@ -234,13 +239,9 @@ def test_what_was_not_sent_raises_nothing_though_its_hold_cannot_be_given_back(
 ) -> None:
     set_budget(home)
 
-    def refuse(*_: Any) -> None:
-        raise AppendRefused("the disk is full")
-
-    with ledger.call(**call()) as made:
-        monkeypatch.setattr(ledger._appender, "append", refuse)
+    with monkeypatch.context() as full, ledger.call(**call()) as made:
+        full.setattr(ledger._appender, "append", refuse)
         made.not_sent()
-    monkeypatch.undo()
     assert [hold["state"] for hold in ledger.budgets.holds()] == ["lost"]
 
 
@@ -249,13 +250,9 @@ def test_a_call_whose_journal_fails_at_its_end_waits_and_takes_the_place_of_its_
 ) -> None:
     set_budget(home)
 
-    def refuse(*_: Any) -> None:
-        raise AppendRefused("the disk is full")
-
-    with ledger.call(**call()) as made:
-        monkeypatch.setattr(ledger._appender, "append", refuse)
+    with monkeypatch.context() as full, ledger.call(**call()) as made:
+        full.setattr(ledger._appender, "append", refuse)
         made.complete(answer())
-    monkeypatch.undo()
     assert made.recorded is not None
     assert not made.recorded.journaled
     with Ledger.open(home.path) as other:
@@ -281,7 +278,7 @@ def test_a_child_that_was_forked_in_a_block_does_not_end_its_parents_call(home: 
         assert kinds(home) == ["call.reserved", "call.reserved", "call.completed"]
         made.complete(answer())
     assert kinds(home)[-1] == "call.completed"
-    assert row(ledger)["spent_usd"] == "0.002034"
+    assert row(ledger)["spent_usd"] == "0.002024"
     check(home, ledger)
 
 

@@ -104,7 +104,7 @@ def test_a_part_of_a_picodollar_is_rounded_up() -> None:
     history = history_of(*(call(1, 1) for _ in range(20)), request_bytes=3000)
     found = size("p90", history, SHAPE)
     assert isinstance(found, Sized)
-    assert found.amount_pico == 333_334 + 10 * PICO
+    assert found.amount_pico == 334 * 1000 + 10 * PICO  # of each byte
 
 
 def test_fees_and_searches_do_not_grow_with_the_request() -> None:

@@ -201,7 +201,7 @@ def test_of_very_many_windows_a_table_shows_those_that_are_used_most(
     assert len(rows("budget", "status")) == 30
     shown = keledger("--pretty", "budget", "status").out
     assert [f"user-{user} " in shown for user in (0, 1, 9, 10, 29)] == [False, False, False, True, True]
-    assert "each has 30 windows, of which those are shown that are used most" in shown
+    assert "each has 30 windows; those that are used most are shown" in shown
     assert "each: 1 call without a known price" in shown
 
 
@@ -381,9 +381,23 @@ def test_the_tables_of_sql_are_the_guards(history: Lived) -> None:
     assert [(row["id"], row["state"]) for row in holds] == sorted(
         (hold["hold_id"], hold["state"]) for hold in ledger.budgets.holds()
     )
-    assert truth(home) == before  # a reader journals nothing
+    assert truth(home) == before
     joined = "SELECT w.name FROM budget_windows w JOIN budgets b ON b.id = w.budget_id WHERE w.spent_usd > b.limit_usd"
     assert keledger("sql", joined).json["rows"] == []
+
+
+def test_a_statement_journals_nothing(history: Lived) -> None:
+    home, _, _ = history
+    with open_ledger(home) as dying:
+        dying.reserve(begin("dies unseen", 9))
+    before = truth(home)
+    holds = keledger(
+        "sql", "SELECT h.state, w.open_holds FROM holds AS h, budget_windows AS w WHERE w.name = 'crm'"
+    ).json
+    assert [row["state"] for row in holds["rows"]].count("open") == 2 == holds["rows"][0]["open_holds"]
+    assert truth(home) == before
+    assert len(rows("budget", "holds", "--state", "open")) == 1
+    assert truth(home) != before
 
 
 def test_a_guard_that_cannot_be_opened_fails_no_other_statement(history: Lived) -> None:

@@ -12,8 +12,12 @@ from itertools import count
 from unittest.mock import patch
 
 from keledger.journal import _attributes, _identity, _time
+from keledger.journal.budgets import _holders
 
 STEP_US = 1_234_567
+
+PROCESS = {"boot_id": "8d5ffeb0-1c7e-4f0e-9d1e-0d3f5f6a7b8c", "pid": 4711, "started_ticks": 123_456}
+"""The process that holds are of, as their events name it."""
 
 
 class Machine:
@@ -57,4 +61,5 @@ class Machine:
             stack.enter_context(patch.object(os, "urandom", self.urandom))
             stack.enter_context(patch.object(socket, "gethostname", lambda: "golden-host"))
             stack.enter_context(patch.object(_attributes, "os_user", lambda: "ada"))
+            stack.enter_context(patch.object(_holders, "this_process", lambda: dict(PROCESS)))
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Mapping
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from keledger.journal import Home, HomeError, Ledger
+from keledger.journal.budgets import budget_fields
 from keledger.journal.capture import client
 
 from .line_ends import OK, Serving, begin_facts, connect, journaled
-from .support import events_of
+from .support import events_of, wait_for
 
 DECLARED = [{"scope": "run", "limit_usd": "100"}]
 TOO_SMALL = [{"scope": "run", "limit_usd": "0.000001"}]
@@ -249,3 +251,17 @@ def test_what_is_to_be_said_of_a_hold_is_said(
     assert line.begin(begin_facts(run="a-run", declared=DECLARED) | years_ago) is None
     [sentence] = serving.said
     assert "2020-01-01" in sentence
+
+
+@pytest.mark.parametrize("action", ["block", "warn"])
+def test_while_nobody_knows_whether_a_budget_blocks_its_answer_is_waited_for(home: Home, action: str) -> None:
+    marker = home.path / "guard" / "blocking"
+    with Ledger.open(home.path) as holder, Ledger.open(home.path) as builder:
+        holder.budgets.set(budget_fields("all", limit="5", period="day", action=action))
+        shutil.rmtree(marker.parent)
+        building = threading.Thread(target=builder._enforcing().guard.rebuild)
+        with holder._appender.locked():  # without which nothing can be built to its end
+            building.start()
+            wait_for(marker.exists)
+        building.join()
+        assert marker.exists() is (action == "block")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from keledger.journal import Ledger
+from keledger.journal.budgets import budget_fields
 from keledger.journal.capture import enable, find
 
 from .support import VERSIONS, Stage, own_venv, write_lines
@@ -83,3 +85,22 @@ def test_an_environment_can_have_them_on(stage: Stage) -> None:
     assert not enable(enabled).statements
     assert stage.run(stage.chat("hello")).returncode == 0
     assert [request.text for request in stage.provider.asked] == ["hello", f"again\n.budget {TINY}"]
+
+
+def test_cost_check_tells_of_each_budget_that_covers_the_next_call(stage: Stage) -> None:
+    with Ledger.open(stage.home.path) as ledger:
+        for name, where in (("crm", ["project=crm", "user=*"]), ("sales", ["project=sales"])):
+            ledger.budgets.set(budget_fields(name, limit="5", period="month", where=where))
+        ledger.budgets.set(budget_fields("lately", limit="5", period="rolling:7d"))
+    write_lines(stage.workspace, ".cost_check\n")
+    ended = stage.run(stage.watched(stage.chat("hello"), "--statements", "--project", "crm", "--user", "ada"))
+    assert ended.returncode == 0, ended.stderr
+    session, *budgets = sorted(ended.stderr.splitlines()[:3], reverse=True)
+    assert session == "keledger: this session: $0.00 spent, $0.00 held"
+    assert budgets[0] == "keledger: budget lately (rolling:7d): $0.00 spent, $0.00 held, $5.00 left of $5.00"
+    assert re.fullmatch(
+        r"keledger: budget crm \(month, user ada\): \$0.00 spent, \$0.00 held, \$5.00 left of \$5.00 "
+        r"until 2\d\d\d-\d\d-01 00:00 UTC",
+        budgets[1],
+    )
+    assert "budget sales" not in ended.stderr

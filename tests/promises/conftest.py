@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from keledger.journal import Home
@@ -12,7 +10,7 @@ from keledger.journal._disk import Disk
 from keledger.journal._writer import Appender
 from tests.journal.support import note
 
-from .support import SMALL_SEGMENT_BYTES, ignore
+from .support import SMALL_SEGMENT_BYTES
 
 
 @pytest.fixture
@@ -27,13 +25,6 @@ def company(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "in company":
         real = Disk.lock
         monkeypatch.setattr(Disk, "lock", lambda disk, lock, wait_s: wait_s > 0 and real(disk, lock, wait_s))
-
-
-@pytest.fixture
-def quick_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Syncs that wait for no disk, for tests that cut no power: a sync is still called, counted and made to fail."""
-    monkeypatch.setattr(os, "fsync", ignore)
-    monkeypatch.setattr(os, "fdatasync", ignore)
 
 
 @pytest.fixture
