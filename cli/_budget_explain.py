@@ -54,7 +54,7 @@ def explain(settings: Settings, name: str, group: tuple[str, ...], at: str | Non
     """Show every charge and every hold of one window of a budget.
 
     The amounts add up to what is spent and held, to the last digit.  The whole journal is folded for it, which takes
-    some seconds for each million events.
+    some twenty seconds for each million events.
     """
     time = time_asked(settings, at, timezone)
     chosen = {column: value or None for column, value in parse_where(group)} or None

@@ -14,6 +14,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from . import _limits as limits
@@ -34,6 +35,20 @@ class Appended(NamedTuple):
     id: str
     seq: int
     tick: int
+
+
+class Written(NamedTuple):
+    """Where the lines of the last append stand, and what the last of them states."""
+
+    segment: int
+    start: int
+    end: int
+    hash: bytes
+    seq: int
+    tick: int
+    ends: tuple[int, ...]
+    """Where each line ends."""
+    time: str
 
 
 class _Locked:
@@ -88,6 +103,8 @@ class Appender:
         self._lock = HomeLock(home, self.disk)
         self._newest = NewestSegment(home, self.disk, self._lock, program)
         self._locked = _Locked(self._lock, self._newest)
+        self.last_written: Written | None = None
+        """Of the last append, whether or not it has returned: for who folds what it appended itself."""
         _appenders.add(self)
 
     @property
@@ -332,6 +349,8 @@ class Appender:
                 raise self._refused(error) from error
             return self._write(events, give_back)
         self._newest.write(data, give_back)
-        tail.end += len(data)
+        start, tail.end = tail.end, tail.end + len(data)
         tail.hash, tail.seq, tail.tick, tail.holds_events = previous, seq, tick, True
+        ends = tuple(accumulate(map(len, lines), initial=start))[1:]
+        self.last_written = Written(tail.number, start, tail.end, previous, seq, tick, ends, time)
         return done

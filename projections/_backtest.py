@@ -24,7 +24,7 @@ from keledger.journal import (
     parse_time,
     pico_to_usd,
 )
-from keledger.journal.budgets import STAND_IN, Budget, Trial, Verdict
+from keledger.journal.budgets import STAND_IN, Budget, Trial, Verdict, budget_row
 from keledger.journal.prices import Book, PriceStore
 
 from . import _engine as engine
@@ -98,26 +98,26 @@ class Backtest:
         found = []
         if self.stand_ins:
             found.append(
-                f"Of {self.stand_ins} calls nothing is journaled about the request, so the most that they could have "
-                f"cost cannot be told any more: {STAND_IN} was held for them in the place of max."
+                f"Calls of whose request nothing is journaled: {self.stand_ins:,}. The most that they could have cost "
+                f"cannot be told any more, and {STAND_IN} was held for them in the place of max."
             )
         if self.refused_then:
             found.append(
-                f"{self.refused_then} calls were refused by budgets of the time; nobody knows what they would have "
-                "cost, and they are not in this."
+                f"Calls that budgets of the time refused: {self.refused_then:,}. Nobody knows what they would have cost, "
+                "and they are not in this."
             )
         if self.totals.refused_uncosted_calls:
             found.append(
-                f"{self.totals.refused_uncosted_calls} of the refused calls have no known cost, and nothing is counted "
-                "as saved for them."
+                f"Refused calls whose cost nobody knows: {self.totals.refused_uncosted_calls:,}. Nothing is counted as "
+                "saved for them."
             )
-        listed = min(len(self.refused), len(self.alerts))
         if max(len(self.refused), len(self.alerts)) >= LISTED_MAX:
-            found.append(f"No more than {LISTED_MAX} refused calls and alerts are listed ({listed} of the fewer kind).")
+            found.append(f"Of refused calls and of alerts the first {LISTED_MAX:,} each are listed.")
         return found
 
     def as_json(self) -> dict[str, Any]:
         """The report as it is printed."""
+        tried = budget_row(self.budget, 0)
         return {
             "schema_version": 1,
             "report": "budget backtest",
@@ -126,6 +126,7 @@ class Backtest:
             "prices": {"basis": "recorded", "book": None},
             "position": dict(self.position),
             "findings": [finding.as_json() for finding in self.findings],
+            "budget": {name: value for name, value in tried.items() if name not in ("id", "name", "raises")},
             "rows": [{"date": day, **sums.as_json()} for day, sums in sorted(self.days.items())],
             "totals": self.totals.as_json(),
             "refused": self.refused,

@@ -109,7 +109,8 @@ class Enforcement:
             added = fold.added_by(data, event.id)
             due = alerts_due(fold, standings(fold, data, started_us), added=added, now_us=now_us(), call_id=event.id)
             sentences[:] = [alert.sentence for alert in due]
-            self.guard.expect(event, data)
+            if not due:
+                self.guard.expect([(event, data)])
             return [event, *(alert.event for alert in due)]
 
         hold_id = data.get("hold_id")
@@ -349,7 +350,7 @@ class _Decision:
         amount_usd = pico_to_usd(amount)
         own = {"amount_usd": amount_usd, "budgets": [each.as_data() for each in stand], "holder": holder}
         event, data = self._event("call.reserved", size, own, self._hold_id)
-        self._enforcement.guard.expect(event, data)
+        self._enforcement.guard.expect([(event, data)])
         said = _clock_set_back(fold, self._asked)
         self.reservation = Reservation(self._hold_id, amount_usd, self._asked, self._book.sha256, said)
         return [event]

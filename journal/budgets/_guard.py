@@ -28,7 +28,7 @@ from keledger.journal._home import Home, own_writers, remedy
 from keledger.journal._line import TAIL_BYTES, NewEvent, fits, stamps, stated_hash
 from keledger.journal._reader import Position, Scan, scan_journal
 from keledger.journal._restart import chain_leads_to
-from keledger.journal._writer import Appender
+from keledger.journal._writer import Appender, Written
 
 from ._fold import Fold, ImportsAreKeyed, NewScope
 from ._passing import Progress, in_order, new_fold, numbered, read_event_of, scan_for_fold, take, take_all
@@ -41,13 +41,6 @@ FLUSH_BYTES = 256 * 1024
 
 ATTEMPTS_MAX = 5
 """How often a state is built while others go on writing, before that is told as a failure."""
-
-EXPECTED_MAX = 1_000
-"""Events that are known before their lines are folded: one or two, but for threads, and what was never appended."""
-
-_ID_AT = slice(len('{"specversion":"1.0","id":"'), len('{"specversion":"1.0","id":"') + 36)
-_TIME_AT = _ID_AT.stop + len('","source":"/keledger/') + 16 + len('","type":"') + len('","v":1,"time":"')
-_TIME_BYTES = 27
 
 BLOCKING = "blocking"
 """A file in ``guard/`` that stands while a blocking budget does: for who cannot open the home any more."""
@@ -79,7 +72,8 @@ class Guard:
         self._stamp: tuple[int, ...] | None = None
         self._positions: dict[str, Position] = {}
         self._folded_bytes = 0
-        self._expected: dict[bytes, tuple[NewEvent, Mapping[str, Any]]] = {}
+        self._expected: Sequence[tuple[NewEvent, Mapping[str, Any]]] = ()
+        self._before: Written | None = None
         self._names_seen = -1
         self._inherited: list[Fold] = []
         _guards.add(self)
@@ -122,11 +116,12 @@ class Guard:
         with self.locked():
             pass
 
-    def expect(self, event: NewEvent, data: Mapping[str, Any]) -> None:
-        """Know an event that is about to be appended by its *data*: its line need not be parsed when it is folded."""
-        if len(self._expected) >= EXPECTED_MAX:  # of appends that failed
-            self._expected.clear()
-        self._expected[event.id.encode()] = (event, data)
+    def expect(self, told: Sequence[tuple[NewEvent, Mapping[str, Any]]]) -> None:
+        """Know the events that are about to be appended, with their data: they need not be read when they are folded.
+
+        Called under the lock, right after :meth:`catch_up`.
+        """
+        self._expected, self._before = told, self._appender.last_written
 
     def catch_up(self) -> bool:
         """Fold what was appended since; False where the state is to be built anew.  Called under the lock."""
@@ -204,7 +199,7 @@ class Guard:
         """Give the descriptors back, and forget what is kept."""
         if self._fold is not None:
             self._fold.store.close()
-        self._fold, self._stamp = None, None
+        self._fold, self._stamp, self._expected = None, None, ()
 
     def of_nothing(self) -> Fold:
         """The fold of a journal without a line."""
@@ -300,7 +295,29 @@ class Guard:
                     return True
         return False
 
+    def _fold_expected(self, writer: str) -> None:
+        """Take what this process appended last, if that is what follows: nobody else wrote before it, for it was
+        decided on under the same lock."""
+        expected, self._expected = self._expected, ()
+        written, position = self._appender.last_written, self._positions.get(writer)
+        if written is None or written is self._before or position is None or len(written.ends) != len(expected):
+            return
+        if (position.segment, position.offset_bytes) != (written.segment, written.start):
+            return
+        start = written.start
+        for (event, data), end in zip(expected, written.ends, strict=True):
+            told = {"type": event.type, "id": event.id, "v": 1, "time": written.time, "data": data}
+            self.fold.take(told, Place(writer, written.segment, start))
+            start = end
+        read = position.lines + len(expected)
+        self._positions[writer] = Position(
+            written.segment, written.end, written.seq, written.tick, written.hash.hex(), read
+        )
+        self._folded_bytes += written.end - written.start
+
     def _fold_tail(self, writer: str) -> bool:
+        if self._expected:
+            self._fold_expected(writer)
         position = self._positions.get(writer)
         data = self._appender.read_behind(position.segment, position.offset_bytes) if position is not None else None
         if data is None or position is None:
@@ -337,14 +354,7 @@ class Guard:
             raise _Unfoldable  # what it brought may belong before what was folded
         fold = self.fold
         before = fold.budget_changes
-        expected = self._expected.pop(line[_ID_AT], None) if self._expected else None
-        if expected is not None and expected[0].data in line:
-            event, data = expected
-            time_at = _TIME_AT + len(event.type)
-            time = line[time_at : time_at + _TIME_BYTES].decode("ascii")
-            fold.take({"type": event.type, "id": event.id, "v": 1, "time": time, "data": data}, place)
-        else:
-            take(fold, line, place)
+        take(fold, line, place)
         if fold.budget_changes != before:
             self._tell_blocking(fold)
 

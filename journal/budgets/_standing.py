@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from keledger.journal._money import pico_to_usd, usd_to_pico
 
@@ -18,8 +17,7 @@ DECLARED = {"run": RUN, "session": SESSION}
 """What a call itself may declare a budget for, and the scope that is summed for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One window of a budget: a set one, or one that a call declares for its run or session."""
 
     budget: Budget | None
@@ -68,7 +66,7 @@ class Standing:
 
     def kept(self) -> Standing:
         """The same for good: the sums of the fold go on changing."""
-        return replace(self, sums=list(self.sums))
+        return self._replace(sums=list(self.sums))
 
     def as_row(self) -> dict[str, Any]:
         """For people and programs: how much of it is left, and when it resets."""

@@ -6,7 +6,6 @@ Nothing is journaled and nobody waits.  Whoever runs a trial says what happened,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,7 +84,7 @@ class Trial:
             return Verdict(False, 0, (), (), stands_in=False)
         stands_in = self.budget.hold == "max" and "request" not in data
         if stands_in:
-            stand = [replace(each, budget=self.budget._replace(hold=STAND_IN)) for each in stand]
+            stand = [each._replace(budget=self.budget._replace(hold=STAND_IN)) for each in stand]
         size = size_call(self._fold, stand, asked, book)
         refusals = refusals_of(stand, size, data)
         if refusals:

@@ -255,7 +255,7 @@ def test_calls_that_nobody_can_price(home: Home, unpriced: str, refused: int) ->
     assert len(found.refused) == refused
     assert found.totals.refused_uncosted_calls == refused
     assert {call["cause"] for call in found.refused} <= {"unpriced", "limit"}
-    assert len([note for note in found.notes() if "no known cost" in note]) == bool(refused)
+    assert len([note for note in found.notes() if "whose cost nobody knows: " in note]) == bool(refused)
 
 
 def test_calls_that_were_refused_then_are_told(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_calls_that_were_refused_then_are_told(tmp_path: Path) -> None:
     found = replayed(home, budget_fields("tried", limit="1000", period="day"))
     assert found.totals.calls == len(made) - then
     assert found.refused_then == then > 0
-    assert f"{then} calls were refused by budgets of the time" in " ".join(found.notes())
+    assert f"Calls that budgets of the time refused: {then}." in " ".join(found.notes())
     assert replayed(home, budget_fields("tried", limit="9", period="day", where=["project=none"])).refused_then == 0
 
 
@@ -299,6 +299,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = keledger(*asked, "--since", "2026-11-03", "--until", "2026-11-04").json
     assert (document["report"], document["schema_version"], document["timezone"]) == ("budget backtest", 1, "UTC")
     assert [row["date"] for row in document["rows"]] == ["2026-11-03", "2026-11-04"]
+    assert (document["budget"]["limit_usd"], document["budget"]["where"]) == (
+        "0.004",
+        [{"column": "user", "each": True}],
+    )
     assert document["totals"]["refused_calls"] == len(document["refused"]) > 0
     fields = budget_fields("tried", limit="0.004", period="day", where=["user=*"])
     expected = replayed(home, fields, since=date(2026, 11, 3), until=date(2026, 11, 4))

@@ -131,6 +131,12 @@ def test_the_first_budget_holds_for_the_ledger_that_sets_it(home: Home, ledger: 
         with ledger.call(**call()) as made:
             made.complete(answer())
     assert made.reservation is None
+    ledger.budgets.set(budget_fields("watched", limit="0.001", period="total", action="warn"))
+    with ledger.call(**call()) as made:
+        made.complete(answer())
+    assert made.reservation is not None
+    assert made.recorded is not None
+    assert made.recorded.alerts or made.reservation.alerts
     ledger.budgets.set(budget_fields("all", limit="0.001", period="total"))
     with pytest.raises(BudgetExceeded), ledger.call(**call()):
         pass

@@ -77,7 +77,7 @@ class Counter:
             "session": session,
             "run": self.ledger.run,
             "client": "keprompt 3.1.0",
-            "attributes": attributes,
+            "attributes": {"project": "web", **attributes},
         }
         if request is not None:
             begin["request"] = dict(request)
@@ -164,21 +164,21 @@ def _write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     machine.set("2026-10-26T09:00:00Z")
     for resolved_usd in ("0.0031", "0", None):
         two = Counter(machine, desktop)
-        two.reserve(project="web", user="grace", tags={"env": "test"})
+        two.reserve(user="grace", tags={"env": "test"})
         two.leave()
         lost = {*one.find_lost()}
         if resolved_usd is not None:
             newest = max(lost, key=lambda hold_id: _reserved_at(desktop, hold_id))
             one.ledger.budgets.resolve(newest, resolved_usd, "as the provider's page says")
     two = Counter(machine, desktop)
-    begin = two.reserve(project="web", session="late")
+    begin = two.reserve(session="late")
     two.leave()
     (desktop.path / "holds" / _hold_of(desktop, begin["id"])).unlink()
     one.find_lost()
     two.settle(begin)
     two.leave()
     two = Counter(machine, desktop)
-    begin = two.reserve(project="web", session="later")
+    begin = two.reserve(session="later")
     two.leave()
     one.find_lost()
     one.ledger.budgets.resolve(begin["id"], "0.001", "a guess")
@@ -187,36 +187,36 @@ def _write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
 
     yield "bounds, prices that nobody knows, and what a lost hold gives back"
     machine.set("2026-10-27T14:00:00Z")
-    one.call(team="sales", project="web")
-    one.refused("unbounded", team="sales", project="web", request=ENDLESS, model="gpt-golden-nobody")
+    one.call(team="sales", prompt="plan")
+    one.refused("unbounded", team="sales", prompt="plan", request=ENDLESS)
     one.refused("unpriced", project="crm", team="it", model="unheard-of")
     one.settle(one.reserve(prompt="chat", model="unheard-of", session="chat-1", team="it"))
     one.settle(one.reserve(team="it", model="unheard-of"))
     one.refused("limit", prompt="chat", session="chat-1", team="it", request=dict(SHAPE, max_output_tokens=90_000))
+    one.call(5_000, prompt="draft", team="it")
     two = Counter(machine, desktop)
-    two.reserve(prompt="draft", team="it")
     two.reserve(prompt="draft", team="it", request=dict(SHAPE, bytes=9_000))
     two.leave()
-    one.call(4_000, prompt="draft", team="it")
+    one.call(3_000, prompt="draft", team="it")  # there is room for it once the other one is found lost
     one.ledger.budgets.raise_limit("lately", "0.06", None, "drafts are longer now")
     one.call(6_000, prompt="draft", team="it")
 
     yield "limits that a run and a session bring along"
-    one.call(declared={"run": "0.5"}, project="web", session="s2")
-    one.call(declared={"run": "0.5", "session": "0.02"}, project="web", session="s2")
-    one.refused("limit", "limit", declared={"run": "0.000001", "session": "0.000002"}, project="web", session="s2")
+    one.call(declared={"run": "0.5"}, prompt="plan", session="s2")
+    one.call(declared={"run": "0.5", "session": "0.02"}, prompt="plan", session="s2")
+    one.refused("limit", "limit", declared={"run": "0.000001", "session": "0.000002"}, prompt="plan", session="s2")
 
     yield "another machine, whose budgets are its own"
     machine.set("2026-10-29T10:00:00Z")
     three = Counter(machine, laptop)
-    three.set(name="crm", limit="0.5", period="month", where=["project=crm"], hold="max")
+    three.set(name="crm", limit="0.05", period="month", where=["project=crm"], hold="max", warn="60")
     three.call(700, project="crm", user="grace")
     going_on = three.reserve(project="crm", user="grace", prompt="draft")
-    forgotten = three.reserve(project="web", user="grace", tags={"env": "prod"})
+    forgotten = three.reserve(project="crm", user="grace", tags={"env": "prod"})
     for counter in (one, three):
         counter.ledger.record(
             provider="openai", model="gpt-golden", id="both", time="2026-10-29T09:00:00Z", project="crm", session="both",
-            usage={"input_uncached": 900, "output_text": 90}, user="grace",
+            usage={"input_uncached": 900, "output_text": 12_000}, user="grace",
         )  # fmt: skip
     one.ledger.merge(laptop.path, "the laptop's calls")
     one.ledger.budgets.resolve(forgotten["id"], "0.0008", "the laptop was switched off")
@@ -232,7 +232,7 @@ def _write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     one.ledger.revert_void(unknown["id"], "nobody knows")
     adjusted = one.ledger.adjust(dict(ADJUSTMENT, amount_usd="0.004"), "a fee")
     one.ledger.adjust(dict(ADJUSTMENT, amount_usd="-0.004", reverses=adjusted), "that of another account")
-    one.ledger.adjust(dict(ADJUSTMENT, amount_usd="-0.001", project="web"), "a credit")
+    one.ledger.adjust(dict(ADJUSTMENT, amount_usd="-0.001"), "a credit")
     begin = one.reserve(project="crm", session="told")
     one.settle(begin, response_id="resp-1")
     for key, quality, call_key, tokens in (
