@@ -30,10 +30,10 @@ from ._table import Column, Table, exact_money
 @common_options
 @pass_settings
 def alerts(settings: Settings, name: str | None, since: str | None, until: str | None, timezone: str | None) -> None:
-    """Show the thresholds of budgets that were crossed, the newest last.
+    """Show which thresholds of budgets were crossed.
 
-    Each is told once for a window, a limit and a version of its budget; windows that never end, and rolling ones, are
-    told of again after they were below the threshold for a day.
+    The newest stands last.  Each is told once for a window, a limit and a version of its budget; windows that never
+    end, and rolling ones, are told of again after they were below the threshold for a day.
     """
     home = settings.home_to_read()
     zone = check_zone(timezone, "--timezone") if timezone else report_zone(home)

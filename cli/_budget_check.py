@@ -124,7 +124,7 @@ def _show(rows: Sequence[Mapping[str, Any]], exhausted: Sequence[Mapping[str, An
             money(row["left_usd"]),
             told_reset(row),
         )
-    write_table(table, "What is left, in USD")
+    write_table(table, "What is left, in USD, times in UTC")
     if exhausted:
         named = ", ".join(dict.fromkeys(row["name"] for row in exhausted))
         click.echo(f"Nothing is left of {named}.")

@@ -76,6 +76,8 @@ def record(settings: Settings, file: str, partial: bool, again: bool, source: st
         printer = Printer(as_json=settings.json is True, quiet=quiet)
         with Progress("recording", hidden=quiet) as progress:
             recording.write(printer, progress)
+        for alert in recording.alerts:
+            say(alert)
     if recording.refused:
         say(f"{_refused(recording, given)}; {recording.accepted:,} recorded")
         printer.close()

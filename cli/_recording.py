@@ -87,6 +87,8 @@ class Recording:
         self.refused = 0
         self.refusals: list[Refusal] = []
         """The first of those refused."""
+        self.alerts: list[str] = []
+        """Thresholds of budgets that were reached, a sentence each."""
 
     def close(self) -> None:
         """Give the temporary file back."""
@@ -149,7 +151,7 @@ class Recording:
         done = 0
         for batch in self._batches():
             try:
-                self._ledger.append_events([event for _, event in batch])
+                self.alerts += self._ledger.append_events([event for _, event in batch])
             except (AppendRefused, AppendUnknown) as error:
                 raise type(error)(f"{error}; {self._how_far(done)}") from error
             for number, event in batch:

@@ -39,7 +39,7 @@ SECTIONS = {
     },
     "Budgets": {
         "budget": Entry("keledger.cli._budget:budget", "Set limits on what calls may cost, and see how they stand."),
-        "alerts": Entry("keledger.cli._alerts:alerts", "Show the thresholds of budgets that were crossed."),
+        "alerts": Entry("keledger.cli._alerts:alerts", "Show which thresholds of budgets were crossed."),
     },
     "Prices": {
         "prices": Entry("keledger.cli._prices:prices", "Show and change the prices of calls."),

@@ -48,6 +48,8 @@ class Written(NamedTuple):
     tick: int
     ends: tuple[int, ...]
     """Where each line ends."""
+    ids: tuple[str, ...]
+    """Of the events, in order."""
     time: str
 
 
@@ -352,5 +354,7 @@ class Appender:
         start, tail.end = tail.end, tail.end + len(data)
         tail.hash, tail.seq, tail.tick, tail.holds_events = previous, seq, tick, True
         ends = tuple(accumulate(map(len, lines), initial=start))[1:]
-        self.last_written = Written(tail.number, start, tail.end, previous, seq, tick, ends, time)
+        self.last_written = Written(
+            tail.number, start, tail.end, previous, seq, tick, ends, tuple([each.id for each in done]), time
+        )
         return done

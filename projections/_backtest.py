@@ -7,7 +7,8 @@ the guard's own fold (:class:`keledger.journal.budgets.Trial`); this module brin
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from keledger.journal.prices import Book, PriceStore
 from . import _engine as engine
 from ._adjustments import read_adjustments
 from ._basis import adopted_books
+from ._build import Progress
 from ._engine import Connection
 from ._options import ReportOptions
 from ._pricing import parse_context
@@ -45,8 +47,6 @@ _RECENT_CALLS = 100
 
 _BEFORE_ALL_US = -(2**62)
 _AFTER_ALL_US = 2**62
-
-Progress = Callable[[int, int], None]
 
 _TEXTS = (
     "provider", "model", "response_model", "prompt", "prompt_version", "session", "run", "client", "project", "team",
@@ -103,8 +103,8 @@ class Backtest:
             )
         if self.refused_then:
             found.append(
-                f"Calls that budgets of the time refused: {self.refused_then:,}. Nobody knows what they would have cost, "
-                "and they are not in this."
+                f"Calls that budgets of the time refused: {self.refused_then:,}. Nobody knows what they would have "
+                "cost, and they are not in this."
             )
         if self.totals.refused_uncosted_calls:
             found.append(
@@ -155,11 +155,11 @@ def backtest(
     zone = Zone(options.timezone)
     begun_us = zone.start_us(options.since) if options.since is not None else _BEFORE_ALL_US
     ended_us = zone.end_us(options.until) if options.until is not None else _AFTER_ALL_US
+    numbers = itertools.count()  # of tries: a cache may prove damaged in the middle of one
     with projection.scratch_folder() as folder:
 
         def run(connection: Connection) -> Backtest:
-            path = Path(folder) / f"trial-{len(list(Path(folder).iterdir()))}"
-            trial = Trial(fields, path)
+            trial = Trial(fields, Path(folder) / f"trial-{next(numbers)}")
             try:
                 found = Backtest(trial.budget, projection.positions, ())
                 _Replay(projection, connection, trial, found, begun_us, ended_us).run(on_progress)
@@ -228,7 +228,7 @@ class _Replay:
                 on_progress(min(done, total), total)
         self._settle_before(_AFTER_ALL_US)
 
-    def _ask(self, call_id: str, started_us: int, data: Mapping[str, Any], request: Any) -> bool:
+    def _ask(self, call_id: str, started_us: int, data: Mapping[str, Any], request: Mapping[str, Any] | None) -> bool:
         """Whether the call may go out, which is noted."""
         asked = {**data, "call_id": call_id, **({"request": request} if request else {})}
         verdict = self._trial.reserve(asked, started_us, self._books.at(started_us))
@@ -285,7 +285,7 @@ class _Replay:
                 continue  # no writer of ours wrote that
         return count
 
-    def _calls(self, start_us: int) -> Iterator[tuple[str, int, int, dict[str, Any], Any]]:
+    def _calls(self, start_us: int) -> Iterator[tuple[str, int, int, dict[str, Any], dict[str, Any] | None]]:
         """Id, begin, end, what the event says, and what was told of the request, in the order of their beginnings."""
         statement = engine.sql("duckdb_backtest").format(start=start_us, end=self._ended_us, recent=_RECENT_CALLS)
         result = self._connection.execute(statement)
@@ -293,7 +293,8 @@ class _Replay:
         while rows := result.fetchmany(_BATCH_ROWS):
             for values in rows:
                 row = dict(zip(columns, values, strict=True))
-                request = orjson.loads(row["request"]) if row["request"] else None
+                told = orjson.loads(row["request"]) if row["request"] else None
+                request = told if isinstance(told, dict) else None
                 yield row["id"], row["started_us"], row["ended_us"], self._data(row), request
 
     def _data(self, row: Mapping[str, Any]) -> dict[str, Any]:

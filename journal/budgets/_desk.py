@@ -73,7 +73,7 @@ class Budgets:
             if standing is not None and not replace:
                 raise InputRefused(
                     f"a budget {standing.name} of {pico_to_usd(standing.limit_pico)} USD stands already: give another "
-                    "name, raise it, or say that it is to be replaced"
+                    "name, raise it, or put this one in its place (--replace)"
                 )
             if fields["action"] == "block":
                 self._enforcement.refuse_network(fold)

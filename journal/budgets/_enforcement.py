@@ -89,7 +89,10 @@ class Enforcement:
         try:
             self._append(decision.decide)
         except KeledgerError as error:
-            decision.give_back(journaled=isinstance(error, AppendUnknown))
+            is_journaled = isinstance(error, AppendUnknown)
+            if decision.may_go_on and is_journaled:
+                return decision.reservation  # perhaps there is one: its call shall end it
+            decision.give_back(journaled=is_journaled)
             if decision.may_go_on:
                 return None
             raise BudgetExceeded(f"no call goes out without its hold while a budget blocks: {error}") from error

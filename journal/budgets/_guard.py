@@ -300,8 +300,10 @@ class Guard:
         decided on under the same lock."""
         expected, self._expected = self._expected, ()
         written, position = self._appender.last_written, self._positions.get(writer)
-        if written is None or written is self._before or position is None or len(written.ends) != len(expected):
+        if written is None or written is self._before or position is None:
             return
+        if written.ids != tuple([event.id for event, _ in expected]):
+            return  # what was decided was never written, and something else was
         if (position.segment, position.offset_bytes) != (written.segment, written.start):
             return
         start = written.start

@@ -38,8 +38,9 @@ GO_WAIT_S = 5.0
 DONE_WAIT_S = 10.0
 LATE_WAIT_S = 0.2
 
-# Where a budget stands that blocks, nothing is sent without an answer, so it is waited for longer.
-GUARD_WAIT_S = 60.0
+# Where a budget stands that blocks, nothing is sent without an answer, so it is waited for longer: how budgets stand
+# may have to be counted from the whole journal again, which takes up to a minute a million events on a busy machine.
+GUARD_WAIT_S = 300.0
 
 # A usage object takes some hundred bytes; this only keeps a broken one from clogging the line.
 USAGE_BYTES_MAX = 256 * 1024
@@ -513,20 +514,21 @@ class Line:
 
     def begin(self, begin: dict[str, Any]) -> str | None:
         """Announce a call and wait for leave.  The text of a refusal, or None."""
-        blocks = bool(begin.get("declared")) or budget_blocks()
-        reply = self._ask({"type": "begin", "begin": begin}, ("go", "refuse"), GUARD_WAIT_S if blocks else GO_WAIT_S)
-        answer = reply["type"] if reply is not None else "wait" if blocks or budget_blocks() else "go"
-        if answer == "refuse":
-            return str(reply.get("text") or "keledger refuses this call")
-        if answer == "wait":
+        with self._lock:
+            blocks = bool(begin.get("declared")) or budget_blocks()
+            reply = self._ask({"type": "begin", "begin": begin}, ("go", "refuse", "wait"), GO_WAIT_S, again=blocks)
+            if reply is None or reply["type"] == "wait":
+                # Word is left, too, while it is still being found out whether a budget blocks.
+                blocks = blocks or reply is not None or budget_blocks()
+                reply = self._wait_for_leave(begin) if blocks else {"type": "go"}
+        if reply is None:
             self.unsent(begin)  # leave that comes too late is given back
             return say_refusal("keledger does not answer, and where a budget blocks nothing is sent without its leave")
-        return None
+        return str(reply.get("text") or "keledger refuses this call") if reply["type"] == "refuse" else None
 
     def end(self, begin: dict[str, Any], end: dict[str, Any]) -> bool:
         """Report a call's end, with its beginning, which may not have arrived.  True once keledger has it."""
-        reply = self._ask({"type": "end", "begin": begin, "end": end}, ("done",), DONE_WAIT_S)
-        return reply is not None and reply["type"] == "done"
+        return self._ask({"type": "end", "begin": begin, "end": end}, ("done",), DONE_WAIT_S) is not None
 
     def covers(self, begin: dict[str, Any]) -> list[dict[str, Any]] | None:
         """What the budgets that cover a call have left, one row each; None where keledger does not answer."""
@@ -540,7 +542,7 @@ class Line:
                 self._send({"type": "unsent", "id": begin["id"]})
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # one who waits for leave goes on listening alone
         self._socket: socket.socket | None = None
         self._received = b""
         self._given_up = False
@@ -552,29 +554,42 @@ class Line:
             self._socket.close()
         self._forget()
 
-    def _ask(self, message: dict[str, Any], replies: tuple[str, ...], wait_s: float) -> Any:
-        """Send a message about a call and return the reply to it; where none came in time, None or the plea to wait."""
-        identifier = message["begin"]["id"]
-        patient = wait_s >= GUARD_WAIT_S
-        plea = None
+    def _ask(
+        self, message: dict[str, Any], replies: tuple[str, ...], wait_s: float, *, again: bool = False
+    ) -> dict[str, Any] | None:
+        """Send a message about a call and return the reply to it, or None where none came in time."""
         with self._lock:
-            if not self._connected(again=patient):
+            if not self._connected(again=again):
                 return None
-            deadline = time.monotonic() + (LATE_WAIT_S if self._late and not patient else wait_s)
-            self._late = False
             try:
                 self._send(message)
-                while True:
-                    reply = self._receive(deadline)
-                    if reply.get("id") == identifier and reply.get("type") in replies:
-                        return reply
-                    if reply.get("id") == identifier and reply.get("type") == "wait":
-                        plea, deadline = reply, time.monotonic() + GUARD_WAIT_S
-            except TimeoutError:
-                self._late = True
             except (OSError, ValueError):
                 self._hang_up()
-            return plea
+                return None
+            return self._hear(message["begin"]["id"], replies, LATE_WAIT_S if self._late else wait_s)
+
+    def _wait_for_leave(self, begin: dict[str, Any]) -> dict[str, Any] | None:
+        """Wait on, as one does where a budget blocks; say so where it takes long."""
+        reply = self._hear(begin["id"], ("go", "refuse"), GO_WAIT_S)
+        if reply is None and self._socket is not None:
+            say("budgets are being asked, which takes long where their state must be counted from the journal again")
+            reply = self._hear(begin["id"], ("go", "refuse"), GUARD_WAIT_S)
+        return reply
+
+    def _hear(self, identifier: str, replies: tuple[str, ...], wait_s: float) -> dict[str, Any] | None:
+        """The reply about a call, or None where it does not come in time."""
+        deadline = time.monotonic() + wait_s
+        try:
+            while self._socket is not None:
+                reply = self._receive(deadline)
+                if reply.get("id") == identifier and reply.get("type") in replies:
+                    self._late = False
+                    return reply
+        except TimeoutError:
+            self._late = True
+        except (OSError, ValueError):
+            self._hang_up()
+        return None
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._socket is not None

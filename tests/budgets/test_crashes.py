@@ -21,7 +21,14 @@ from .model import Model
 from .support import answer, call, check, row, set_budget
 
 ENDS = ("completed", "unknown", "not sent")
-FAILURES = (errno.ENOSPC, errno.EIO)
+CASES = [
+    ("completed", errno.EIO, "block"),
+    ("completed", errno.EIO, "warn"),
+    ("completed", errno.ENOSPC, "block"),
+    ("unknown", errno.ENOSPC, "warn"),
+    ("not sent", errno.EIO, "block"),
+    ("not sent", errno.ENOSPC, "warn"),
+]
 
 
 def one_call(ledger: Ledger, how: str, tell: Tell) -> None:
@@ -99,14 +106,15 @@ def no_hold_ended_twice(home: Home) -> None:
     assert not verify(home).damaged
 
 
-@pytest.mark.parametrize("code", FAILURES)
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize(("how", "code", "action"), CASES)
 def test_whose_disk_fails_at_any_call_is_refused_or_goes_on(
-    home: Home, how: str, code: int, quick_syncs: None, monkeypatch: pytest.MonkeyPatch
+    home: Home, how: str, code: int, action: str, quick_syncs: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing but a refusal comes out of it; and in the end all that was held for is explained."""
+    """Nothing but a refusal comes out of it, and of a budget that only warns not even that; and in the end all that
+    was held for is explained, and no call counts beside its own hold."""
     monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.2)
     begun(home)
+    set_budget(home, limit="100", warn="none", action=action)
     refused = 0
     for at in faults():
         disk = FaultyDisk(at, failing(code))
@@ -117,13 +125,18 @@ def test_whose_disk_fails_at_any_call_is_refused_or_goes_on(
             except BudgetExceeded:
                 assert told == [], "refused after it was granted"
                 refused += 1
-        if len(disk.made) < at:
+            is_last, disk.at = len(disk.made) < at, 0
+            ledger.record(provider="openai", model="gpt-5-mini", usage={"output_text": 7})
+            check(home, ledger)
+        if is_last:
             break
         with Ledger.open(home.path) as ledger:
             ledger.bring_in_spooled()
             assert row(ledger)["held_usd"] == "0"
             check(home, ledger)
-    assert refused > 5
+            calls = {event["id"] for event in events(home) if event["type"] == "call.completed"}
+            assert calls.isdisjoint(hold["call_id"] for hold in ledger.budgets.holds())
+    assert refused > 5 if action == "block" else refused == 0
     with Ledger.open(home.path) as ledger:
         assert Decimal(row(ledger)["spent_usd"]) > 0
         with ledger.call(**call()) as made:

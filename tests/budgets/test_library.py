@@ -270,6 +270,33 @@ def test_a_call_whose_journal_fails_at_its_end_waits_and_takes_the_place_of_its_
         check(home, other)
 
 
+def test_what_was_decided_and_never_written_is_not_taken_for_what_is_written_next(
+    home: Home, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the two: what stands at that place then is another event."""
+    set_budget(home)
+    with ledger.call(**call()) as made:
+        made.complete(answer())
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for end in (None, answer()):
+        begun = ledger.call(**call()).__enter__() if end is not None else ledger.call(**call())
+        with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+            interrupted.setattr(ledger._appender, "_write", interrupt)
+            if end is None:
+                begun.__enter__()
+            else:
+                begun.complete(end)
+                begun.__exit__(None, None, None)
+        ledger.record(provider="openai", model="gpt-5-mini", usage={"output_text": 100_000})
+        check(home, ledger)
+    ledger.bring_in_spooled()
+    assert row(ledger)["spent_usd"] == "0.40402"
+    check(home, ledger)
+
+
 def test_a_child_that_was_forked_in_a_block_does_not_end_its_parents_call(home: Home, ledger: Ledger) -> None:
     set_budget(home)
     with ledger.call(**call()) as made:

@@ -239,3 +239,13 @@ def test_what_cannot_be_changed(found: Home, arguments: tuple[str, ...], status:
 def test_a_raise_needs_a_reason(found: Home) -> None:
     keledger(*SET)
     assert "Missing option '--reason'" in keledger("budget", "raise", "crm", "--to", "80").complaint
+
+
+def test_recording_tells_what_it_reached(found: Home) -> None:
+    """A budget warns of what was spent elsewhere, too; once."""
+    keledger("budget", "set", "crm", "--limit", "0.01", "--period", "day", "--where", "project=crm", "--warn", "40,90")
+    call = b'{"provider":"openai","model":"gpt-5-mini","project":"crm","usage":{"input_uncached":20000}}\n'
+    first = keledger("record", given=call)
+    assert first.status == 0
+    assert first.err == "keledger: budget crm has reached 40 % of $0.01: $0.005 is spent\n"
+    assert keledger("record", given=call.replace(b"20000", b"1")).err == ""

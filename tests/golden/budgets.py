@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from keledger.journal import Home, Ledger, format_time, own_writers, parse_time, pico_to_usd, scan_journal
+from keledger.journal import Home, Ledger, format_time, own_writers, parse_time, pico_to_usd, scan_journal, usd_to_pico
 from keledger.journal._days import Zone
 from keledger.journal.budgets import Scope, Standing, status_row
 from keledger.journal.budgets._fold import Fold
@@ -47,29 +47,31 @@ def budgets(home: Home) -> dict[str, Any]:
 
 
 def reported(home: Home, standings: Sequence[Standing]) -> list[list[Any]]:
-    """What a report at recorded prices says of the calls of each window that is made of days, and of all time."""
+    """What a report at recorded prices says of each window's calls: budget, group, how many there are, what they cost.
+
+    Windows that begin at an hour of their own, as rolling ones do, no report is over.
+    """
     with open_projection(home) as projection:
         rows = []
         for each in standings:
-            options = _report_of(each)
-            if options is not None:
-                totals = report_daily(projection, options).as_json()["totals"]
-                rows.append([_name(each), each.group, totals["calls"], totals["cost_usd"] or "0"])
+            if each.budget is not None and not each.summed.is_rolling:
+                group = {value["column"]: value.get("value") for value in each.group}
+                said = report_daily(projection, _report_of(each)).as_json()["rows"]
+                own = [row for row in said if all(row[column] == value for column, value in group.items())]
+                cost_pico = sum(usd_to_pico(row["cost_usd"] or "0") for row in own)
+                rows.append([each.budget.name, each.group, sum(row["calls"] for row in own), pico_to_usd(cost_pico)])
     return rows
 
 
-def _report_of(each: Standing) -> ReportOptions | None:
-    """The report over a window's calls; None where it begins at an hour of its own."""
-    if each.summed.is_rolling:
-        return None
+def _report_of(each: Standing) -> ReportOptions:
+    """The report over the window of a budget, for all of its groups."""
     scope = each.summed.scope
     where = [(condition.column, condition.value or "") for condition in scope.where if not condition.each]
-    where += [(value["column"], value.get("value", "")) for value in each.group]
     days: dict[str, Any] = {}
     if scope.period.resets:
         zone = Zone(scope.timezone)
         days = {"since": zone.day(each.window.start_us), "until": zone.day(each.window.end_us - 1)}
-    return ReportOptions(basis="recorded", where=tuple(where), timezone=scope.timezone, **days)
+    return ReportOptions(basis="recorded", where=tuple(where), timezone=scope.timezone, by=each.summed.columns, **days)
 
 
 def _folded(home: Home, path: Path) -> Fold:
@@ -121,7 +123,9 @@ def _holds(home: Home, fold: Fold) -> dict[str, dict[str, Any]]:
 
 def _alerts(home: Home) -> list[list[Any]]:
     names = ("name", "threshold_percent", "limit_usd", "spent_usd")
-    return [[event["source"][-16:], *(event["data"][name] for name in names)] for event in _events(home, "alert.raised")]
+    return [
+        [event["source"][-16:], *(event["data"][name] for name in names)] for event in _events(home, "alert.raised")
+    ]
 
 
 def _events(home: Home, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -130,8 +134,3 @@ def _events(home: Home, kind: str) -> Iterator[Mapping[str, Any]]:
             event = orjson.loads(line)
             if event["type"] == kind:
                 yield event
-
-
-def _name(each: Standing) -> str:
-    assert each.budget is not None, "nothing that a call declares is asked for"
-    return each.budget.name

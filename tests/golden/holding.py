@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import orjson
+import pytest
 
 from keledger.journal import BudgetExceeded, Home, Ledger, NewEvent, _library, format_time, scan_journal
 from keledger.journal._home import read_writer
@@ -49,7 +50,7 @@ class Counter:
     def __init__(self, machine: Machine, home: Home) -> None:
         self.machine, self.home = machine, home
         self.ledger = Ledger(home, program=PROGRAM)
-        self.ledger.run, self.ledger.environment = machine.new_id(), {}
+        self.ledger.run = machine.new_id()
 
     def set(self, *, replace: bool = False, reason: str | None = None, **given: Any) -> str:
         """Set a budget."""
@@ -111,12 +112,9 @@ class Counter:
 
     def refused(self, *causes: str, **given: Any) -> None:
         """A call that budgets do not allow, for these causes."""
-        try:
+        with pytest.raises(BudgetExceeded) as raised:
             self.ledger.reserve(self.begin(**given))
-        except BudgetExceeded as error:
-            assert tuple(refusal.cause for refusal in error.refusals) == causes, error
-        else:
-            raise AssertionError("no budget refuses it")
+        assert tuple(refusal.cause for refusal in raised.value.refusals) == causes
 
     def leave(self) -> None:
         """The program ends in the middle of whatever it does."""
@@ -215,8 +213,8 @@ def _write(machine: Machine, desktop: Home, laptop: Home) -> Iterator[str]:
     forgotten = three.reserve(project="crm", user="grace", tags={"env": "prod"})
     for counter in (one, three):
         counter.ledger.record(
-            provider="openai", model="gpt-golden", id="both", time="2026-10-29T09:00:00Z", project="crm", session="both",
-            usage={"input_uncached": 900, "output_text": 12_000}, user="grace",
+            provider="openai", model="gpt-golden", id="both", time="2026-10-29T09:00:00Z", project="crm",
+            session="both", usage={"input_uncached": 900, "output_text": 12_000}, user="grace",
         )  # fmt: skip
     one.ledger.merge(laptop.path, "the laptop's calls")
     one.ledger.budgets.resolve(forgotten["id"], "0.0008", "the laptop was switched off")

@@ -58,6 +58,9 @@ class Machine:
                 for name, (real, made) in replaced.items():
                     if module.__dict__.get(name) is real:
                         stack.enter_context(patch.object(module, name, made))
+            stack.enter_context(patch.dict(os.environ))
+            for name in [name for name in os.environ if name.startswith("KELEDGER_")]:
+                del os.environ[name]
             stack.enter_context(patch.object(os, "urandom", self.urandom))
             stack.enter_context(patch.object(socket, "gethostname", lambda: "golden-host"))
             stack.enter_context(patch.object(_attributes, "os_user", lambda: "ada"))

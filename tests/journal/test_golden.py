@@ -12,6 +12,7 @@ import pytest
 
 import keledger.data
 from keledger.journal import Home, Ledger, scan_journal, verify
+from keledger.journal._events import MODELS
 from keledger.journal._validate import check_data, writes
 
 from .support import events, tree_bytes
@@ -32,6 +33,11 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
 def _expected(home: Home) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((home.path / "expected.json").read_text())
     return content
+
+
+def test_every_type_that_is_written_stands_in_one() -> None:
+    told = [json.loads((GOLDEN / version / "expected.json").read_text())["types"] for version in VERSIONS]
+    assert {name for types in told for name in types} >= MODELS.keys()
 
 
 def test_its_bytes_are_frozen(golden: Home) -> None:

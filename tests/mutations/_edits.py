@@ -43,6 +43,12 @@ REPRICES = "tests/projections/test_reprices.py"
 REPRICING = "tests/cli/test_reprice.py"
 ADOPTING = "tests/journal/test_adopting.py"
 CLOSING = "tests/accounting/test_close.py"
+PROMISE_9 = "tests/promises/test_09_budgets_hold.py"
+BUDGET_RACE = "tests/budgets/test_race.py"
+BUDGET_GUARD = "tests/budgets/test_guard.py"
+BUDGET_MODEL = "tests/budgets/test_model.py"
+BUDGET_LIBRARY = "tests/budgets/test_library.py"
+BUDGET_VERSIONS = "tests/budgets/test_versions.py"
 
 EDITS = (
     Edit(
@@ -591,5 +597,68 @@ EDITS = (
         "    if preview.changes_most:\n",
         "    if False:\n",
         REPRICING,
+    ),
+    Edit(
+        "what others hold, in what is left of a budget",
+        "journal/budgets/_standing.py",
+        "        return self.limit_pico - self.spent_pico - self.held_pico\n",
+        "        return self.limit_pico - self.spent_pico\n",
+        PROMISE_9,
+    ),
+    Edit(
+        "the lock of a holder file",
+        "journal/budgets/_holders.py",
+        "            if not self._disk.lock(descriptor, 0):\n",
+        "            if False:\n",
+        PROMISE_9,
+    ),
+    Edit(
+        "that a lost hold counts",
+        "journal/budgets/_fold.py",
+        'budget.on_lost == "release" else spent + sums[LOST]\n',
+        'budget.on_lost == "release" else spent\n',
+        BUDGET_MODEL,
+    ),
+    Edit(
+        "that a copy of a call is counted once by budgets",
+        "journal/budgets/_fold.py",
+        "        if self.store.knows(event_id):\n            if hold is not None",
+        "        if False:\n            if hold is not None",
+        BUDGET_MODEL,
+    ),
+    Edit(
+        "that no call goes out without its hold",
+        "journal/budgets/_enforcement.py",
+        "            if decision.may_go_on:\n",
+        "            if True:\n",
+        BUDGET_GUARD,
+    ),
+    Edit(
+        "the look at what others wrote of the guard",
+        "journal/budgets/_guard.py",
+        "            if self._fold is None or self._stamp != self._present_stamp():\n",
+        "            if self._fold is None:\n",
+        BUDGET_GUARD,
+    ),
+    Edit(
+        "the look at the line to which the guard has come",
+        "journal/budgets/_guard.py",
+        "        return stated is not None and stated.hex() == position.hash\n",
+        "        return True\n",
+        BUDGET_GUARD,
+    ),
+    Edit(
+        "the refusal under what a later release has set",
+        "journal/budgets/_enforcement.py",
+        "unreadable = unreadable_refusals(fold) if fold.blocks else []\n",
+        "unreadable = []\n",
+        BUDGET_VERSIONS,
+    ),
+    Edit(
+        "what was appended by others before what is expected",
+        "journal/budgets/_guard.py",
+        "        if (position.segment, position.offset_bytes) != (written.segment, written.start):\n",
+        "        if False:\n",
+        BUDGET_LIBRARY,
     ),
 )

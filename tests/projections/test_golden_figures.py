@@ -11,7 +11,6 @@ import pytest
 
 import keledger.data
 from keledger.journal import Home, pico_to_usd, usd_to_pico, verify
-from keledger.journal._events import MODELS
 from keledger.projections import rebuild
 from tests.golden.__main__ import make
 from tests.golden.figures import BASES, figures
@@ -57,12 +56,11 @@ def test_figures_are_those_of_a_plain_fold(golden: Home) -> None:
 
 
 @pytest.mark.exhaustive
-def test_every_kind_of_event_is_there(tmp_path: Path) -> None:
+def test_the_bases_of_what_this_release_writes_differ(tmp_path: Path) -> None:
     """The script makes what this release writes; that what is kept stays as it is, another test holds."""
-    made = make(tmp_path / "made")
+    made = make(tmp_path / "made", VERSIONS[-1])
     result = verify(made)
     assert not result.damaged
-    assert result.types.keys() >= MODELS.keys()
     assert sum(result.types.values()) > 250
     assert figures(made) == expected(made)
     assert expected(made)["bases"].keys() == set(BASES)

@@ -1,0 +1,71 @@
+"""A home and its copy go on apart and are merged again: what both found out of the same hold or budget is one event."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from keledger.journal import Home, Ledger, verify
+from tests.journal.support import events
+from tests.promises.support import Tell, in_child, kill_me
+
+from .support import answer, call, check, set_budget
+
+
+@pytest.fixture
+def copy(home: Home, tmp_path: Path) -> Home:
+    """A copy of a home with a budget and a hold that nobody keeps; of what is under way there it has no file."""
+    set_budget(home, limit="0.01", period="month", warn="50")
+
+    def die_in_it(_: Tell) -> None:
+        with Ledger.open(home.path).call(**call()):
+            kill_me()
+
+    in_child(die_in_it)
+    made = Home.at(tmp_path / "copy")
+    shutil.copytree(home.path, made.path)
+    shutil.rmtree(made.path / "holds")
+    return made
+
+
+def merged(home: Home, copy: Home) -> list[str]:
+    """The kinds of what ``verify`` finds once a home has taken its copy in; both are held to the model."""
+    with Ledger.open(home.path) as ledger:
+        ledger.merge(copy.path)
+        check(home, ledger)
+    return [finding.kind for finding in verify(home).findings]
+
+
+def test_a_hold_that_both_find_lost_is_lost_once(home: Home, copy: Home) -> None:
+    for each in (home, copy):
+        with Ledger.open(each.path) as ledger:
+            assert [hold["state"] for hold in ledger.budgets.holds()] == ["lost"]
+    assert merged(home, copy) == []
+    lost = [event for event in events(home) if event["type"] == "hold.lost"]
+    assert [event["data"]["cause"] for event in lost] == ["process_ended", "process_gone"]
+    assert len({event["id"] for event in lost}) == 1
+
+
+@pytest.mark.parametrize(("other_cost", "found"), [("0.002", []), ("0.003", ["conflict"])])
+def test_who_resolves_it_and_why_makes_no_other_event(
+    home: Home, copy: Home, other_cost: str, found: list[str]
+) -> None:
+    for each, cost, reason in ((home, "0.002", "by its invoice"), (copy, other_cost, "by its page")):
+        with Ledger.open(each.path) as ledger:
+            hold_id = ledger.budgets.holds()[0]["hold_id"]
+            ledger.budgets.resolve(hold_id, cost, reason)
+    assert merged(home, copy) == found
+
+
+def test_a_threshold_that_both_cross_is_told_once(home: Home, copy: Home) -> None:
+    for each, tokens in ((home, 1000), (copy, 900)):
+        with Ledger.open(each.path) as ledger, ledger.call(**call()) as made:
+            made.complete(answer(tokens))
+        assert made.recorded is not None
+        assert len(made.recorded.alerts) == 1
+    assert merged(home, copy) == []
+    raised = [event for event in events(home) if event["type"] == "alert.raised"]
+    assert len({event["data"]["spent_usd"] for event in raised}) == 2
+    assert len({event["id"] for event in raised}) == 1
