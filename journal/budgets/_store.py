@@ -129,7 +129,7 @@ class Rows:
         for key, value in self._connection.execute(f"SELECT key, value FROM {self._table}").fetchall():
             if key not in self._changed:
                 yield key, self._read(_loaded(value))
-        yield from [(key, self._kept[key]) for key in self._changed if self._kept[key] is not None]
+        yield from [(key, self._kept[key]) for key in sorted(self._changed) if self._kept[key] is not None]
 
     def flush(self) -> None:
         """Write what has changed."""

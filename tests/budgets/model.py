@@ -261,6 +261,8 @@ class Model:
 
     def judge(self, event: Event) -> None:
         """Hold a decision to the state that it was taken in: to be called before :meth:`take`."""
+        if event["type"] == "alert.raised":
+            self._judge_alert(event["data"])
         if event["type"] not in ("call.reserved", "call.blocked"):
             return
         data, at = event["data"], instant(event["data"]["started_at"])
@@ -290,6 +292,19 @@ class Model:
         for each in by_limit:
             assert each["name"] in blocking
             assert Decimal(each["asked_usd"]) > max(left[each["name"]], 0), "a hold was refused that fits"
+
+    def _judge_alert(self, data: Event) -> None:
+        """A threshold was crossed, by just so much.  (Which hours a rolling window had then is not told.)"""
+        budget = self.budgets[data["name"]]
+        assert budget.id == data["budget_id"]
+        if budget.data["period"].startswith("rolling"):
+            return
+        at = instant(data.get("window_from", "1970-01-01T00:00:00Z"))
+        sums = self.sums(budget, [each.get("value") for each in data.get("group", ())], at)
+        spent = sums.spent(budget.data["on_lost"])
+        assert Decimal(data["spent_usd"]) == spent, "an alert tells what is not so"
+        assert spent * 100 >= data["threshold_percent"] * Decimal(data["limit_usd"])
+        assert data["threshold_percent"] in budget.data["warn_percent"]
 
 
 def rank(call_id: str, data: Event) -> tuple[bool, int, str]:

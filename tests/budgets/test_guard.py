@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,14 @@ from keledger.journal import _filesystem as filesystem
 from keledger.journal import _limits as limits
 from keledger.journal.budgets import _enforcement, _guard, _holders, budget_fields
 from keledger.journal.budgets._store import FILE_NAME
+from keledger.projections import ReportOptions, open_projection, report_daily
 from tests.journal.support import events, newest_segment
 from tests.promises.support import Tell, in_child, kill_me, started_child
 
 from .support import answer, call, check, row, set_budget
 
 LIMIT = "0.0125"
+HELD = "0.004602"
 
 
 def spend(ledger: Ledger, tokens: int = 1000) -> None:
@@ -445,3 +448,49 @@ def test_ledgers_are_forgotten_when_they_are_closed(home: Home) -> None:
     del ledger
     gc.collect()
     assert [each() for each in seen] == [None, None]
+
+
+def test_what_counts_is_what_reports_count(home: Home, tmp_path: Path) -> None:
+    """Step by step under a living ledger: imports that are told better, voids, adjustments, another machine's calls."""
+    set_budget(home, limit="1")
+    set_budget(home, "crm", limit="1", period="month", where=["project=crm"])
+    told: dict[str, Any] = {
+        "provider": "openai", "model": "gpt-5-mini", "project": "crm", "usage": {"output_text": 1000},
+    }  # fmt: skip
+    told_1, told_2 = ({**told, "call_keys": [f"openai:r{number}"]} for number in (1, 2))
+    made: list[str] = []
+
+    def answered(ledger: Ledger) -> None:
+        with ledger.call(**call(project="crm")) as live:
+            live.complete({"id": "r1", **answer()})
+        made.append(live.id)
+
+    def on_another_machine(ledger: Ledger) -> None:
+        set_budget(Home.at(tmp_path / "other"))
+        with Ledger.open(tmp_path / "other") as other:
+            other.record(source="import:there", **told_2)
+            answered(other)
+            other.call(**call(project="crm")).__enter__()
+        ledger.merge(tmp_path / "other")
+
+    steps: list[tuple[Callable[[Ledger], object], str, str]] = [
+        (lambda ledger: ledger.record(source="import:a", quality="totals_only", **told_1), "0.002", "0"),
+        (answered, "0.00201", "0"),
+        (lambda ledger: ledger.record(source="import:b", **told_1), "0.00201", "0"),
+        (lambda ledger: ledger.void(made[0], "a test"), "0", "0"),
+        (lambda ledger: ledger.revert_void(made[0], "a mistake"), "0.00201", "0"),
+        (lambda ledger: ledger.record(source="import:a", quality="totals_only", **told_2), "0.00401", "0"),
+        (on_another_machine, "0.00602", HELD),
+        (lambda ledger: ledger.void(made[1], "a test"), "0.00401", HELD),
+        (lambda ledger: ledger.record(**{**told, "model": "nobody prices it"}), "0.00401", HELD),
+    ]  # fmt: skip
+    with Ledger.open(home.path) as ledger:
+        for step, (act, spent, held) in enumerate(steps):
+            act(ledger)
+            for name in ("all", "crm"):
+                found = row(ledger, name)
+                assert (step, found["spent_usd"], found["held_usd"]) == (step, spent, held)
+            with open_projection(home) as projection:
+                options = ReportOptions(basis="recorded", where=(("project", "crm"),))
+                assert (step, report_daily(projection, options).as_json()["totals"]["cost_usd"] or "0") == (step, spent)
+            check(home, ledger)

@@ -281,15 +281,13 @@ def test_what_was_decided_and_never_written_is_not_taken_for_what_is_written_nex
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    for end in (None, answer()):
-        begun = ledger.call(**call()).__enter__() if end is not None else ledger.call(**call())
-        with monkeypatch.context() as interrupted, pytest.raises(KeyboardInterrupt):
+    never_held, held = ledger.call(**call()), ledger.call(**call()).__enter__()
+    held.complete(answer())
+    for act in (never_held.__enter__, lambda: held.__exit__(None, None, None)):
+        with monkeypatch.context() as interrupted:
             interrupted.setattr(ledger._appender, "_write", interrupt)
-            if end is None:
-                begun.__enter__()
-            else:
-                begun.complete(end)
-                begun.__exit__(None, None, None)
+            with pytest.raises(KeyboardInterrupt):
+                act()
         ledger.record(provider="openai", model="gpt-5-mini", usage={"output_text": 100_000})
         check(home, ledger)
     ledger.bring_in_spooled()

@@ -62,6 +62,18 @@ attributes = st.fixed_dictionaries(
 )
 money = st.sampled_from(("0.002", "0.005", "0.01", "0.02", "1"))
 tokens = st.integers(1, 4000)
+tellings = st.lists(
+    st.tuples(
+        st.sampled_from(("record", "import:one", "import:two")),
+        st.sampled_from(("measured", "totals_only")),
+        st.integers(0, 4),
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""Who tells of a call, how well, and under which key."""
+
+ENDS = ("ok", "ok", "ok", "unread", "error", "nothing", "not sent", "elsewhere")
 
 
 class Clock:
@@ -180,13 +192,12 @@ class Budgets(RuleBasedStateMachine):
                 self.under_way.append((own, made))
 
     @precondition(lambda self: self.under_way)
-    @rule(
-        which=st.integers(0, 9),
-        how=st.sampled_from(("ok", "ok", "ok", "ok", "unread", "error", "nothing", "not sent", "elsewhere")),
-        took=tokens,
-    )
-    def end(self, which: int, how: str, took: int) -> None:
-        _, made = self.under_way.pop(which % len(self.under_way))
+    @rule(which=st.integers(0, 9), hows=st.lists(st.sampled_from(ENDS), min_size=1, max_size=4), took=tokens)
+    def end(self, which: int, hows: list[str], took: int) -> None:
+        for how in hows[: len(self.under_way)]:
+            self.end_one(self.under_way.pop(which % len(self.under_way))[1], how, took)
+
+    def end_one(self, made: LibraryCall, how: str, took: int) -> None:
         error: Exception | None = None
         self.numbers += 1
         if how in ("ok", "elsewhere"):
@@ -237,25 +248,18 @@ class Budgets(RuleBasedStateMachine):
     def is_alive(self, hold_id: str) -> bool:
         return self.model().holds[hold_id].state == "open" or self.model().holds[hold_id].call_id is not None
 
-    @rule(
-        ledger=st.integers(0, 1),
-        hours=st.integers(-60, 20),
-        took=tokens,
-        fields=attributes,
-        source=st.sampled_from(("record", "import:one", "import:two")),
-        quality=st.sampled_from(("measured", "totals_only")),
-        key=st.integers(0, 6),
-    )
+    @rule(ledger=st.integers(0, 1), hours=st.integers(-60, 20), took=tokens, fields=attributes, told=tellings)
     def record(
-        self, ledger: int, hours: int, took: int, fields: dict[str, Any], source: str, quality: str, key: int
+        self, ledger: int, hours: int, took: int, fields: dict[str, Any], told: list[tuple[str, str, int]]
     ) -> None:
         """Calls that were made elsewhere; what is imported shares its keys with others."""
-        keys = {"call_keys": [f"openai:r{key}"], "quality": quality} if source != "record" else {}
         at = format_time(self.clock.now_ns // 1000 + hours * 3_600_000_000)
-        usage = {"input_uncached": 10, "output_text": took}
-        self.ledgers[ledger].record(
-            provider="openai", model=MODELS[0], usage=usage, time=at, source=source, **keys, **fields
-        )
+        for source, quality, key in told:
+            usage = {"input_uncached": 10, "output_text": took + key}
+            given: dict[str, Any] = {"provider": "openai", "model": MODELS[0], "usage": usage, "time": at, **fields}
+            if source != "record":
+                given |= {"call_keys": [f"openai:r{key}"], "quality": quality}
+            self.ledgers[ledger].record(source=source, **given)
 
     @precondition(lambda self: self.told)
     @rule(which=st.integers(0, 99), ledger=st.integers(0, 1), is_reverted=st.booleans())
@@ -361,6 +365,7 @@ class Budgets(RuleBasedStateMachine):
             compare(model, found, at)
         self.a_guard_from_nothing_is_the_same()
         self.each_hold_ends_once(now)
+        self.each_alert_is_raised_once(now)
 
     def a_guard_from_nothing_is_the_same(self) -> None:
         ledger = self.ledgers[len(self.told) % 2]
@@ -377,6 +382,21 @@ class Budgets(RuleBasedStateMachine):
             if hold_id:
                 assert kinds[1:] in ([], ["call.completed"], ["call.failed"])
                 assert kinds[0] == "hold.lost" or len(kinds) == 1
+
+    def each_alert_is_raised_once(self, now: Sequence[Event]) -> None:
+        """For each window that begins anew, version of a budget, limit and threshold."""
+        told = [
+            (
+                data["budget_id"],
+                str(data.get("group")),
+                data["window_from"],
+                data["limit_usd"],
+                data["threshold_percent"],
+            )
+            for data in (event["data"] for event in now if event["type"] == "alert.raised")
+            if "window_from" in data
+        ]
+        assert len(set(told)) == len(told)
 
     def reports_say_the_same(self) -> None:
         """What the calls of each calendar window came to, by a report at recorded prices."""
@@ -408,8 +428,8 @@ def report_of(budget: Budget, standing: Standing, at: datetime) -> ReportOptions
 
 TestBudgets = Budgets.TestCase
 TestBudgets.settings = settings(
-    max_examples=12,
-    stateful_step_count=25,
+    max_examples=20,
+    stateful_step_count=30,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +18,15 @@ from decimal import Decimal
 
 import pytest
 
-from keledger.journal import BudgetExceeded, Home, Ledger, verify
+from keledger.journal import BudgetExceeded, Home, InputRefused, Ledger, verify
 from keledger.journal import _limits as limits
 from keledger.journal._home import own_writers
+from keledger.journal.budgets import budget_fields
 from tests.journal.support import events
 from tests.promises.support import Child, Tell, kill_me, started_child
 
 from .model import Event, Model, in_order
-from .support import answer, call, row, set_budget
+from .support import answer, call, check, row, set_budget
 
 LIMIT = Decimal("1.00")
 PROCESSES = 64
@@ -190,3 +192,44 @@ def test_processes_that_are_killed_at_any_moment_lose_their_holds_and_no_money(
     smallest = spend_the_rest(home)
     judged(home)
     assert left(home) < smallest < LIMIT / 500
+
+
+def test_processes_that_find_no_state_build_it_and_agree(home: Home) -> None:
+    """All at once, while others go on: each is decided on by the whole journal."""
+    set_budget(home, limit="0.02")
+    with Ledger.open(home.path) as ledger:
+        ledger.record_many(
+            {"provider": "openai", "model": "gpt-5-mini", "usage": {"output_text": 4}} for _ in range(500)
+        )
+    shutil.rmtree(home.path / "guard")
+
+    def one_call(tell: Tell) -> None:
+        try:
+            with Ledger.open(home.path).call(**call()) as made:
+                made.complete(answer())
+            tell("made")
+        except BudgetExceeded:
+            tell("refused")
+
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(started_child(one_call)) for _ in range(12)]
+        told = [child.ended().told for child in children]
+    assert sorted(told) in ([["made"]] * made + [["refused"]] * (12 - made) for made in range(3, 7))
+    with Ledger.open(home.path) as ledger:
+        check(home, ledger)
+    assert [path.name for path in (home.path / "guard").glob(".*")] == [], "drafts of the state are left"
+
+
+def test_of_processes_that_set_one_name_one_does(home: Home) -> None:
+    def set_it(tell: Tell) -> None:
+        try:
+            Ledger.open(home.path).budgets.set(budget_fields("all", limit="1", period="day"))
+            tell("set")
+        except InputRefused:
+            tell("refused")
+
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(started_child(set_it)) for _ in range(8)]
+        told = sorted(child.ended().told[0] for child in children)
+    assert told == ["refused"] * 7 + ["set"]
+    assert len(of_type(list(events(home)), "budget.set")) == 1

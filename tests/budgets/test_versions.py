@@ -131,7 +131,7 @@ def test_of_another_homes_writers_it_stops_none(home: Home, tmp_path: Any) -> No
     """Their budgets are theirs; and what they hold counts as far as it can be read."""
     other = Home.at(tmp_path / "other")
     with Ledger.open(other.path) as theirs:
-        theirs.budgets.set(budget_fields("all", limit="0.000001", period="day"))
+        theirs.budgets.set(budget_fields("theirs", limit="0.000001", period="day"))
         for kind, v, data in (*MUST_BE_READ, ("budget.set", 2, NAMED)):
             forge(other, kind, data, v=v)
     set_budget(home)
