@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ._filesystem import Filesystem, filesystem_kind
     from ._home import Home, own_writers
     from ._invoice import Invoice, InvoicedLine, amount_pico, read_invoice
-    from ._ledger import Ledger, Recorded
+    from ._ledger import Ledger
     from ._library import LibraryCall
     from ._line import NewEvent
     from ._merge import Merged, MergeRefused
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ._unchanged import journaled_since
     from ._verify import Verified, verify
     from ._verify_segment import Depth
+    from ._watching import Recorded
     from ._zone import check_zone, report_zone
 
 __all__ = [
@@ -127,7 +128,7 @@ _MODULES = {
     "_filesystem": ("Filesystem", "filesystem_kind"),
     "_home": ("Home", "own_writers"),
     "_invoice": ("Invoice", "InvoicedLine", "amount_pico", "read_invoice"),
-    "_ledger": ("Ledger", "Recorded"),
+    "_ledger": ("Ledger",),
     "_library": ("LibraryCall",),
     "_line": ("NewEvent",),
     "_merge": ("MergeRefused", "Merged"),
@@ -141,6 +142,7 @@ _MODULES = {
     "_unchanged": ("journaled_since",),
     "_verify": ("Verified", "verify"),
     "_verify_segment": ("Depth",),
+    "_watching": ("Recorded",),
     "_zone": ("check_zone", "report_zone"),
 }  # fmt: skip
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}

@@ -22,7 +22,8 @@ from .capture.shape import shape_of
 from .usage import extract_response, provider_name
 
 if TYPE_CHECKING:
-    from ._ledger import Ledger, Recorded
+    from ._ledger import Ledger
+    from ._watching import Recorded
     from .budgets._enforcement import Reservation
 
 

@@ -49,7 +49,7 @@ PERIODS = ("day", "week", "month", "quarter", "year", "session", "total", "rolli
 WHERES = (
     (), ("user=*",), ("project=crm",), ("user=ada", "project=*"), ("model=gpt-5-mini",), ("tag:env=prod",), ("user=",),
 )  # fmt: skip
-MODELS = ("gpt-5-mini", "gpt-5-nano", "nobody-prices-this")
+MODELS = ("gpt-5-mini", "gpt-5-mini", "gpt-5-nano", "nobody-prices-this")
 
 names = st.sampled_from(("one", "two"))
 attributes = st.fixed_dictionaries(
@@ -121,9 +121,22 @@ class Budgets(RuleBasedStateMachine):
         finally:
             self.stack.close()
 
-    @initialize(limit=money, period=st.sampled_from(PERIODS), zone=st.sampled_from(ZONES), ledger=st.integers(0, 1))
-    def begin(self, limit: str, period: str, zone: str, ledger: int) -> None:
-        self.ledgers[ledger].budgets.set(budget_fields("one", limit=limit, period=period, timezone=zone))
+    @initialize(
+        limit=money,
+        period=st.sampled_from(PERIODS),
+        zone=st.sampled_from(ZONES),
+        hold=st.sampled_from(("p90", "max")),
+        most=st.lists(tokens, max_size=6),
+        took=tokens,
+    )
+    def begin(self, limit: str, period: str, zone: str, hold: str, most: list[int], took: int) -> None:
+        """A budget that blocks, some calls that it covers, and the first of them ended."""
+        given = budget_fields("one", limit=limit, period=period, timezone=zone, hold=hold)
+        self.ledgers[0].budgets.set(given)
+        for each in most:
+            self.reserve(0, MODELS[0], each, {"session": "s1"}, 1)
+        if self.under_way:
+            self.end(0, ["ok"], took)
 
     # Budgets
 

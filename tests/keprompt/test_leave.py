@@ -268,3 +268,24 @@ def test_while_nobody_knows_whether_a_budget_blocks_its_answer_is_waited_for(hom
             wait_for(marker.exists)
         building.join()
         assert marker.exists() is (action == "block")
+
+
+def test_word_that_is_left_while_one_waits_is_heeded(
+    line: client.Line, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = socket.socketpair()
+    connect(line, monkeypatch, ours)
+    monkeypatch.setattr(client, "GO_WAIT_S", 1)
+
+    def find_out() -> None:
+        with theirs.makefile("r") as messages:
+            next(messages)
+            assert json.loads(next(messages))["type"] == "begin"
+        leave_word(home)
+
+    thread = threading.Thread(target=find_out)
+    thread.start()
+    assert line.begin(begin_facts()) is not None
+    thread.join()
+    ours.close()
+    theirs.close()

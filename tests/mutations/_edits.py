@@ -544,7 +544,7 @@ EDITS = (
     ),
     Edit(
         "the spool",
-        "journal/_ledger.py",
+        "journal/_watching.py",
         "must not go down with it\n            self._spool.keep(begin, end)\n",
         "must not go down with it\n",
         PROMISE_10,
