@@ -15,8 +15,9 @@ from keledger.journal._money import pico_to_usd
 from keledger.journal._time import parse_time
 from keledger.journal._validate import check_data
 
-from ._fold import Fold, alert_name, alert_row, spent_pico
+from ._fold import Fold
 from ._policy import Budget
+from ._set_budgets import alert_name, alert_row, spent_pico
 from ._standing import Standing
 from ._store import CALLS, LOST, RESOLVED, UNPRICED
 from ._windows import HOUR_US

@@ -15,9 +15,9 @@ from keledger.journal._home import Home, own_writers
 from keledger.journal._reader import Chunk, Position
 from keledger.journal._settled import settled
 
-from ._fold import NewScope
 from ._passing import new_fold, read_event_of, scan_for_fold, take_all
 from ._policy import read_scope
+from ._set_budgets import NewScope
 from ._store import FILE_NAME, Store
 
 TOLD_MAX = 5

@@ -328,7 +328,7 @@ class _Decision:
         """The events of the decision."""
         asked = self._asked
         stand = standings(fold, asked.data, asked.started_us, self._declared)
-        unreadable = unreadable_refusals(fold) if fold.blocks else []
+        unreadable = unreadable_refusals(fold) if fold.unreadable and fold.blocks else []
         self._covers = bool(unreadable) or any(each.blocks for each in stand)
         if not stand and not unreadable:
             return []

@@ -30,10 +30,11 @@ from keledger.journal._reader import Position, Scan, scan_journal
 from keledger.journal._restart import chain_leads_to
 from keledger.journal._writer import Appender, Written
 
-from ._fold import Fold, ImportsAreKeyed, NewScope
+from ._fold import Fold, ImportsAreKeyed
 from ._passing import Progress, in_order, new_fold, numbered, read_event_of, scan_for_fold, take, take_all
 from ._policy import Scope
 from ._scopes import Scopes
+from ._set_budgets import NewScope
 from ._store import FILE_NAME, IdsRepeat, Place, Store
 
 FLUSH_BYTES = 256 * 1024

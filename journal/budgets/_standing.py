@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from keledger.journal._money import pico_to_usd, usd_to_pico
 
-from ._fold import Fold, spent_pico
+from ._fold import Fold
 from ._policy import Budget
 from ._scopes import RUN, SESSION, Summed, built_in_key
+from ._set_budgets import spent_pico
 from ._store import OPEN, Sums, SumsKey
 from ._windows import Window
 

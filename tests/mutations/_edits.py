@@ -614,7 +614,7 @@ EDITS = (
     ),
     Edit(
         "that a lost hold counts",
-        "journal/budgets/_fold.py",
+        "journal/budgets/_set_budgets.py",
         'budget.on_lost == "release" else spent + sums[LOST]\n',
         'budget.on_lost == "release" else spent\n',
         BUDGET_MODEL,
@@ -650,7 +650,7 @@ EDITS = (
     Edit(
         "the refusal under what a later release has set",
         "journal/budgets/_enforcement.py",
-        "unreadable = unreadable_refusals(fold) if fold.blocks else []\n",
+        "unreadable = unreadable_refusals(fold) if fold.unreadable and fold.blocks else []\n",
         "unreadable = []\n",
         BUDGET_VERSIONS,
     ),
