@@ -213,6 +213,8 @@ class Guard:
         fold = new_fold(draft, by_number, own, self.read_event, keyed=found.imports, only_new_ids=only_new_ids)
         try:
             take_all(fold, scan.chunks, progress)
+            for line, place in found.damaged:
+                fold.note_damage(line, place)
             with self._appender.locked(beside_syncs=True):
                 self._appender.writer()
                 tail = scan_journal(self._home, scan.positions, locked=True, skip_unreadable=True)
@@ -254,6 +256,8 @@ class Guard:
             scan = scan_journal(self._home, positions, locked=True, skip_unreadable=True)
             if scan.rewound or any(chunk.writer != writer for chunk in scan.chunks):
                 raise _Unfoldable
+            if any(finding.kind == "line_damaged" for finding in scan.findings):
+                raise _Unfoldable  # a fold from the beginning looks at what it may have been
         except (_Unfoldable, sqlite3.Error, AttributeError, KeyError, TypeError, ValueError, InputRefused, UsageError):
             store.close()
             return False

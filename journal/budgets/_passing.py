@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from keledger.journal import _limits as limits
 from keledger.journal._errors import HomeError, InputRefused, KeledgerError, UsageError
 from keledger.journal._home import Home
 from keledger.journal._line import stamps
@@ -36,6 +37,8 @@ class Found:
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
         self.imports = False
+        self.damaged: list[tuple[bytes, Place]] = []
+        """Lines that do not fit the chain of hashes, as they stand."""
 
     def look(self, line: bytes) -> None:
         """Look at the next line."""
@@ -58,7 +61,15 @@ def scan_for_fold(home: Home) -> tuple[Scan, Found]:
 
         return scan_segment(path, previous, start=start, length=length, first_line=first_line, each=each)
 
-    return scan_journal(home, read=read, skip_unreadable=True), found
+    scan = scan_journal(home, read=read, skip_unreadable=True)
+    for finding in scan.findings:
+        if finding.kind == "line_damaged" and finding.offset_bytes is not None:
+            path = Path(finding.path)
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                file.seek(finding.offset_bytes)
+                place = Place(path.parent.name, int(path.stem), finding.offset_bytes)
+                found.damaged.append((file.readline(limits.LINE_BYTES_MAX), place))
+    return scan, found
 
 
 def new_fold(

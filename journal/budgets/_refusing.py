@@ -66,12 +66,21 @@ def unreadable_refusals(fold: Fold) -> list[Refused]:
     """What stands in the home that this release cannot read and must not pass over."""
     found = []
     for about, event in fold.unreadable.items():
-        program = _program(fold, Place(*event["place"]))
+        place = Place(*event["place"])
+        program = _program(fold, place)
         sentence = (
             f"{about} was journaled as {event['type']} version {event['v']}{program}, which this keledger cannot read: "
             f"no call goes out while a budget blocks; upgrade keledger in {sys.prefix}"
         )
-        data = {"cause": "unreadable", "detail": f"{about}: {event['type']} version {event['v']}"}
+        detail = f"{about}: {event['type']} version {event['v']}"
+        if event.get("damaged"):
+            where = f"journal/{place.writer}/{place.segment:08d}.jsonl, byte {place.start}"
+            sentence = (
+                f"the line that set {about} is damaged ({where}), so nobody knows what it allows: no call goes out "
+                "until the file is restored from a copy, or the budget is set anew (keledger budget set)"
+            )
+            detail = f"{about}: damaged line, {where}"
+        data = {"cause": "unreadable", "detail": detail}
         if isinstance(event["name"], str):
             data["name"] = event["name"]
         told = BudgetRefusal("unreadable", event["name"], None, "0", "0", "0", None, None, sentence)

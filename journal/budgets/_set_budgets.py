@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ _FAMILIES = ("budget.", "hold.", "period.")
 """What of a later release must not be passed over where a blocking budget stands, beside ``call.reserved``."""
 
 _KNOWN_PERIODS = frozenset({"period.closed", "period.reopened"})
+
+
+_DAMAGED_NAME = re.compile(rb'"name":"([a-z0-9][a-z0-9_.-]{0,62})"')
+_DAMAGED_TICK = re.compile(rb'"tick":([0-9]{1,10}),')
+_ID_AT = slice(len('{"specversion":"1.0","id":"'), len('{"specversion":"1.0","id":"') + 36)
 
 
 class NewScope(Exception):
@@ -47,6 +53,7 @@ class SetBudgets:
         """The latest time at which a clock stood when an event was journaled."""
         self._by_scope: tuple[int, dict[int, list[Budget]]] = (-1, {})
         self._budget_events: dict[str, list[Mapping[str, Any]]] = {}
+        self._removed_ids: set[bytes] = set()
         self._event: Mapping[str, Any] = {}
 
     @property
@@ -105,6 +112,30 @@ class SetBudgets:
             "place": list(place),
         }
 
+    def note_damage(self, line: bytes, place: Place) -> None:
+        """Remember a damaged line that seems to have set a budget: nobody knows what it said, and it may block.
+
+        Not where a later version of the budget can be read, or the budget was removed since.
+        """
+        name, tick = _DAMAGED_NAME.search(line), _DAMAGED_TICK.search(line)
+        if place.writer not in self.own_writers or b'"type":"budget.set"' not in line or name is None:
+            return
+        budget = self.budgets.get(name[1].decode())
+        if (budget is not None and tick is not None and budget.tick > int(tick[1])) or line[
+            _ID_AT
+        ] in self._removed_ids:
+            return
+        self.budget_changes += 1
+        self.unreadable[f"budget {name[1].decode()}"] = {
+            "id": line[_ID_AT].decode("ascii", "replace"),
+            "type": "budget.set",
+            "v": 1,
+            "name": name[1].decode(),
+            "action": "warn" if b'"action":"warn"' in line else None,
+            "place": list(place),
+            "damaged": True,
+        }
+
     def _set(self, event: Mapping[str, Any], place: Place) -> None:
         budget = read_budget(event)
         if self.scopes.number(budget.scope) is None:
@@ -121,6 +152,7 @@ class SetBudgets:
             self.budget_changes += 1
 
     def _removed(self, event: Mapping[str, Any], place: Place) -> None:
+        self._removed_ids.add(event["data"]["budget_id"].encode())
         budget = self.budgets.get(event["data"]["name"])
         if budget is not None and budget.id == event["data"]["budget_id"]:
             del self.budgets[budget.name], self._budget_events[budget.name]

@@ -494,3 +494,22 @@ def test_what_counts_is_what_reports_count(home: Home, tmp_path: Path) -> None:
                 options = ReportOptions(basis="recorded", where=(("project", "crm"),))
                 assert (step, report_daily(projection, options).as_json()["totals"]["cost_usd"] or "0") == (step, spent)
             check(home, ledger)
+
+
+@pytest.mark.parametrize("guard_is_there", [True, False])
+def test_a_budget_whose_line_is_damaged_stops_calls_until_it_is_set_anew(home: Home, guard_is_there: bool) -> None:
+    set_budget(home, limit="0.001")
+    with Ledger.open(home.path) as ledger:
+        ledger.record(provider="openai", model="gpt-5-mini", usage={"output_text": 1})
+    (path,) = (home.journal / home.writers()[0]).iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"limit_usd":"0.001"', b'"limit_usd":"9.001"'))
+    if not guard_is_there:
+        shutil.rmtree(home.path / "guard")
+        with Ledger.open(home.path) as ledger, pytest.raises(BudgetExceeded, match="is damaged"):
+            ledger.call(**call()).__enter__()
+        set_budget(home, limit="5")
+        with Ledger.open(home.path) as ledger, ledger.call(**call()) as made:
+            made.complete({"usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    else:  # what was folded before stands
+        with Ledger.open(home.path) as ledger, pytest.raises(BudgetExceeded, match=r"of \$0\.001"):
+            ledger.call(**call()).__enter__()
