@@ -57,6 +57,7 @@ class Fold(SetBudgets):
         self.keyed = keyed
         self._read_event = read_event
         self._has_exceptions = next(store.exceptions.items(), None) is not None
+        self._lessons: dict[str, deque[tuple[Mapping[str, Any], int | None]]] = {}
         self._put_off: dict[str, deque[tuple[Place, int | None]]] | None = {} if learn_later else None
         self._handlers: dict[str, Callable[[Mapping[str, Any], Place], None]] = {
             "call.completed": self._call,
@@ -190,17 +191,29 @@ class Fold(SetBudgets):
                 self._put_off[key] = deque(maxlen=HISTORY_CALLS_MAX)
             self._put_off[key].append((place, request_bytes))
             return
-        history: History = self.store.histories.get(key) or History()
-        self.store.histories.put(key, history.add(data, request_bytes=request_bytes))
+        if key not in self._lessons:
+            self._lessons[key] = deque(maxlen=HISTORY_CALLS_MAX)
+        self._lessons[key].append((data, request_bytes))
+
+    def history(self, key: str) -> History | None:
+        """What the last calls of a prompt and model took; None where there were none."""
+        history: History | None = self.store.histories.get(key)
+        lessons = self._lessons.pop(key, None)
+        if lessons is not None:
+            history = history or History()
+            for data, request_bytes in lessons:
+                history = history.add(data, request_bytes=request_bytes)
+            self.store.histories.put(key, history)
+        return history
 
     def learn_what_was_put_off(self) -> None:
-        """Learn from the last calls of each prompt and model alone, which are all that is kept of them."""
+        """Keep what calls took of which nobody has asked yet: of each prompt and model the last ones."""
         put_off, self._put_off = self._put_off or {}, None
         for key, calls in put_off.items():
-            history = History()
-            for place, request_bytes in calls:
-                history = history.add(self._read_event(place)["data"], request_bytes=request_bytes)
-            self.store.histories.put(key, history)
+            self._lessons[key] = deque((self._read_event(place)["data"], length) for place, length in calls)
+            self.history(key)
+        for key in list(self._lessons):
+            self.history(key)
 
     def _reserved(self, event: Mapping[str, Any], place: Place) -> None:
         data = event["data"]

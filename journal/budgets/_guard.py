@@ -153,6 +153,7 @@ class Guard:
         """Write the state.  Called under the lock, right after :meth:`catch_up`."""
         fold = self.fold
         try:
+            fold.learn_what_was_put_off()
             fold.store.flush(_meta(fold, self._positions))
         except (sqlite3.Error, OSError):
             self.close()  # a cache that cannot be written is read again, or built anew
@@ -230,6 +231,7 @@ class Guard:
                 except (NewScope, ImportsAreKeyed):
                     return
                 positions = {**scan.positions, **tail.positions}
+                fold.learn_what_was_put_off()
                 fold.store.flush(_meta(fold, positions))
                 fold.store.finish()
                 self._disk.replace(draft, self._path)

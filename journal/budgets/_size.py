@@ -55,7 +55,7 @@ def size_call(fold: Fold, stand: Sequence[Standing], asked: AskedCall, book: Boo
     size = Size()
     data = asked.data
     key = history_key(data["provider"], data["model"], data.get("prompt"))
-    known: History | None = fold.store.histories.get(key)
+    known = fold.history(key)
     if known is not None:
         history = known.repriced(book, data["provider"], data["model"], asked.started_us)
         if history is not known:

@@ -101,7 +101,7 @@ class History:
         self._calls: list[Sequence[Any]] = []
         if isinstance(rows, dict) and rows.get("form") == 1:
             self._books, self._calls = rows["books"], rows["calls"]
-        self._priced = [_as_priced(call) for call in self._calls if call[3] is not None]
+        self._priced: list[_Priced] | None = None
 
     @property
     def rows(self) -> dict[str, Any]:
@@ -134,10 +134,11 @@ class History:
         )
         grown = History()
         grown._books, grown._calls = books, [*calls, list(call)]
-        lost = len(self._calls) > len(calls) and self._calls[0][3] is not None
-        grown._priced = self._priced[1:] if lost else self._priced[:]
-        if input_pico is not None:
-            grown._priced.append(_as_priced(call))
+        if self._priced is not None:
+            lost = len(self._calls) > len(calls) and self._calls[0][3] is not None
+            grown._priced = self._priced[1:] if lost else self._priced[:]
+            if input_pico is not None:
+                grown._priced.append(_as_priced(call))
         return grown
 
     def repriced(self, book: Book, provider: str, model: str, at_us: int) -> History:
@@ -153,6 +154,8 @@ class History:
 
     def priced(self) -> list[_Priced]:
         """What the calls cost that have a price, oldest first."""
+        if self._priced is None:
+            self._priced = [_as_priced(call) for call in self._calls if call[3] is not None]
         return self._priced
 
 

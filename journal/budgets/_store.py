@@ -87,12 +87,14 @@ class Rows:
         *,
         read: Callable[[Any], Any] = _as_it_is,
         write: Callable[[Any], Any] = _as_it_is,
+        read_at_once: bool = True,
     ) -> None:
-        """*read* and *write* make what is kept of JSON values, and JSON values of what is kept."""
+        """*read* and *write* make what is kept of JSON values, and JSON values of what is kept.  *read_at_once* says
+        that rows are short, so that a table of few is read whole."""
         self._connection, self._table, self._read, self._as_json = connection, table, read, write
         self._kept: dict[str, Any] = {}
         self._changed: set[str] = set()
-        self._has_all: bool | None = None
+        self._has_all: bool | None = None if read_at_once else False
         """Whether everything that is stored is kept, as is so of a small table: what is not kept is not there, then."""
 
     def get(self, key: str) -> Any:
@@ -181,7 +183,9 @@ class Store:
                 self._connection.execute("PRAGMA mmap_size=0")
             self.holds = Rows(self._connection, "hold")
             self.exceptions = Rows(self._connection, "exception")
-            self.histories = Rows(self._connection, "history", read=History, write=lambda history: history.rows)
+            self.histories = Rows(
+                self._connection, "history", read=History, write=lambda history: history.rows, read_at_once=False
+            )
             self.alerts = Rows(self._connection, "alert")
             self._sums: dict[SumsKey, Sums] = {}
             self._changed: set[SumsKey] = set()

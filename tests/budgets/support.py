@@ -76,6 +76,7 @@ def state_of(fold: Fold) -> dict[str, Any]:
         return scopes[key[0]], key[1], key[2]
 
     holds = dict(fold.store.holds.items())
+    fold.learn_what_was_put_off()
     return {
         "sums": {
             (scope, group, slot): list(amounts)

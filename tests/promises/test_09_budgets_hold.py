@@ -7,6 +7,7 @@ random histories against a plain model in ``test_model.py``, what may become of 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_what_others_hold_is_not_granted_again(home: Home, ledger: Ledger) -> No
         with Ledger.open(home.path).call(**call()) as made:
             tell("held")
             while not (home.path / "go on").exists():
-                pass
+                time.sleep(0.005)
             made.not_sent()
 
     with started_child(hold) as one, started_child(hold) as two:
