@@ -44,10 +44,9 @@ def pico_to_usd(picodollars: int) -> str:
     magnitude = abs(picodollars)
     if magnitude >= _USD_END:
         raise InputRefused(f"{picodollars} picodollars are more than an amount may be (below 10^15 USD)")
-    digits = str(magnitude).zfill(13)
-    whole = digits[:-12] if picodollars >= 0 else f"-{digits[:-12]}"
-    fraction = digits[-12:].rstrip("0")
-    return f"{whole}.{fraction}" if fraction else whole
+    whole, fraction = divmod(magnitude, PICODOLLARS)
+    sign = "-" if picodollars < 0 else ""
+    return f"{sign}{whole}.{fraction:012}".rstrip("0") if fraction else f"{sign}{whole}"
 
 
 def check_adjusted(picodollars: int) -> None:
