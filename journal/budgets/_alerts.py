@@ -18,7 +18,7 @@ from keledger.journal._validate import check_data
 from ._fold import Fold
 from ._policy import Budget
 from ._set_budgets import alert_name, alert_row, spent_pico
-from ._standing import Standing
+from ._standing import Standing, window_sums
 from ._store import CALLS, LOST, RESOLVED, UNPRICED
 from ._windows import HOUR_US
 
@@ -28,6 +28,17 @@ class Alert(NamedTuple):
 
     event: NewEvent
     sentence: str
+
+
+def may_be_due(fold: Fold, data: Mapping[str, Any], started_us: int, added: Mapping[int, int]) -> bool:
+    """Whether a call brings a window to a threshold, or it is there already: nearly always not, and soon told."""
+    for key in fold.scopes.keys(data, started_us):
+        for budget in fold.budgets_of(key[0]):
+            if budget.warn_percent:
+                spent = spent_pico(budget, window_sums(fold, key, started_us)) + _spent(budget, added)
+                if spent * 100 >= budget.warn_percent[0] * budget.limit_pico:  # a raise only moves it up
+                    return True
+    return False
 
 
 def alerts_due(

@@ -27,7 +27,7 @@ from keledger.journal._validate import check_data, check_live_data
 from keledger.journal._writer import Appender
 from keledger.journal.prices import Book
 
-from ._alerts import alerts_due
+from ._alerts import Alert, alerts_due, may_be_due
 from ._fold import Fold
 from ._guard import ATTEMPTS_MAX, Guard
 from ._holders import Holders, left_files, remove_file, why_lost
@@ -110,7 +110,10 @@ class Enforcement:
         def decide(fold: Fold) -> list[NewEvent]:
             started_us = parse_time(data["started_at"])
             added = fold.added_by(data, event.id)
-            due = alerts_due(fold, standings(fold, data, started_us), added=added, now_us=now_us(), call_id=event.id)
+            due: list[Alert] = []
+            if may_be_due(fold, data, started_us, added):
+                stand = standings(fold, data, started_us)
+                due = alerts_due(fold, stand, added=added, now_us=now_us(), call_id=event.id)
             sentences[:] = [alert.sentence for alert in due]
             if not due:
                 self.guard.expect([(event, data)])

@@ -31,16 +31,24 @@ _BUILT_IN = {RUN: _each("run"), SESSION: _each("session")}
 class Summed:
     """A scope under its number."""
 
-    __slots__ = ("_exact", "_last", "_slot", "_told", "_windows", "columns", "number", "scope")
+    __slots__ = (
+        "_exact", "_last", "_slot", "_told", "_window", "_windows",
+        "columns", "is_rolling", "number", "resets", "scope",
+    )  # fmt: skip
 
     def __init__(self, number: int, scope: Scope) -> None:
         self.number, self.scope = number, scope
+        self.is_rolling = scope.period.kind == "rolling"
+        """Whether a window is made of many slots."""
+        self.resets = scope.period.resets
+        """Whether its windows end some day."""
         self.columns = tuple(condition.column for condition in scope.where if condition.each)
         """The columns of which each value has a window of its own, in the order of a group's values."""
         if scope.period.kind == "session" and "session" not in self.columns:
             self.columns = (*self.columns, "session")
         self._exact = tuple((each.column, each.value) for each in scope.where if not each.each)
         self._last: tuple[tuple[str | None, ...], SumsKey] = ((), (number, "", 0))
+        self._window = Window(0, 0)
         self._slot = (0, 0, 0)
         """The span of instants that the last call's slot has, and that slot."""
         self._told: tuple[Window, dict[str, str]] = (Window(0, 0), {})
@@ -57,8 +65,9 @@ class Summed:
         start_us, end_us, slot = self._slot
         if not start_us <= started_us < end_us:
             slot = self._windows.slot(started_us)
-            window = Window(slot, slot + HOUR_US) if self.is_rolling else self._windows.window(started_us)
-            self._slot = (*window, slot)
+            window = self._windows.window(started_us)
+            self._slot = (slot, slot + HOUR_US, slot) if self.is_rolling else (*window, slot)
+            self._window = window
         values = tuple([value_of(data, column) for column in self.columns]) if self.columns else ()
         last_values, key = self._last
         if values != last_values or key[2] != slot:
@@ -69,12 +78,10 @@ class Summed:
 
     def window(self, instant_us: int) -> Window:
         """The window of an instant."""
+        if self._slot[0] <= instant_us < self._slot[1]:
+            return self._window
         return self._windows.window(instant_us)
 
-    @property
-    def resets(self) -> bool:
-        """Whether its windows end some day."""
-        return self.scope.period.resets
 
     def told(self, window: Window) -> dict[str, str]:
         """When a window begins and ends, as events have it; nothing of one that never ends."""
@@ -86,10 +93,6 @@ class Summed:
             self._told = (window, told)
         return told
 
-    @property
-    def is_rolling(self) -> bool:
-        """Whether a window is made of many slots."""
-        return self.scope.period.kind == "rolling"
 
     def group(self, text: str) -> list[dict[str, str]]:
         """A group's values as events have them, by the text of a key."""
@@ -123,6 +126,12 @@ class Scopes:
             else:
                 self._anywhere.append(summed)
 
+        columns = {condition.column for scope in numbered.values() for condition in scope.where}
+        self._by_tag = any(column.startswith("tag:") for column in columns)
+        self._columns = sorted({"run", "session", *(column for column in columns if not column.startswith("tag:"))})
+        self._asked: tuple[Any, ...] = (None,)
+        self._answer: list[SumsKey] = []
+
     def __getitem__(self, number: int) -> Summed:
         return self._by_number[number]
 
@@ -136,8 +145,19 @@ class Scopes:
         return {number: each.scope for number, each in self._by_number.items() if number not in _BUILT_IN}
 
     def keys(self, data: Mapping[str, Any], started_us: int) -> list[SumsKey]:
-        """Under what keys a call of these recorded fields counts."""
-        keys = []
+        """Under what keys a call of these recorded fields counts.
+
+        The answer is kept, for it is asked for four times a call: to hold and to settle it, and as each is folded.
+        """
+        asked = (started_us, *map(data.get, self._columns), data.get("tags") if self._by_tag else None)
+        if asked[:-1] == self._asked[:-1] and asked[-1] is self._asked[-1]:
+            return self._answer
+        self._answer = self._keys(data, started_us)
+        self._asked = asked
+        return self._answer
+
+    def _keys(self, data: Mapping[str, Any], started_us: int) -> list[SumsKey]:
+        keys: list[SumsKey] = []
         run = self._by_number[RUN].key(data, started_us) if data.get("run") is not None else None
         session = self._by_number[SESSION].key(data, started_us) if data.get("session") is not None else None
         keys += [key for key in (run, session) if key is not None]

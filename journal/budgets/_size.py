@@ -77,10 +77,15 @@ def size_call(fold: Fold, stand: Sequence[Standing], asked: AskedCall, book: Boo
             )
         return sized[policy]
 
+    done: set[str] = set()
     for each in stand:
         policy = each.budget.hold if each.budget is not None else DECLARED_POLICY
+        if policy in done:
+            continue
         found = of_policy(policy)
-        if isinstance(found, Unpriced):
+        if isinstance(found, Sized):
+            done.add(policy)
+        elif isinstance(found, Unpriced):
             found = _unpriced(each, policy, found, asked, known, book)
         if isinstance(found, Unbounded) and not each.blocks:
             policy = DECLARED_POLICY  # it only warns: as good a guess as any

@@ -131,12 +131,18 @@ def _tick(each: Standing) -> int:
 def standing(fold: Fold, budget: Budget, key: SumsKey, instant_us: int) -> Standing:
     """How one window of a budget stands: the one that the instant lies in."""
     summed = fold.scopes[key[0]]
+    sums = window_sums(fold, key, instant_us)
+    limit_pico = budget.limit_pico_at(instant_us) if budget.raises else budget.limit_pico
+    return Standing(budget, None, summed, key, summed.window(instant_us), limit_pico, sums)
+
+
+def window_sums(fold: Fold, key: SumsKey, instant_us: int) -> Sums:
+    """The sums of the window that an instant lies in, not to be changed: of a rolling one, over all its hours."""
+    summed = fold.scopes[key[0]]
+    if not summed.is_rolling:
+        return fold.store.sums(key)
     window = summed.window(instant_us)
-    if summed.is_rolling:
-        sums = fold.store.sums_between(key[0], key[1], window.start_us, window.end_us)
-    else:
-        sums = fold.store.sums(key)
-    return Standing(budget, None, summed, key, window, budget.limit_pico_at(instant_us), sums)
+    return fold.store.sums_between(key[0], key[1], window.start_us, window.end_us)
 
 
 def present_standings(fold: Fold, budget: Budget, now_us: int) -> Iterator[Standing]:
