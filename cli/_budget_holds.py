@@ -109,7 +109,8 @@ def resolve(settings: Settings, hold_id: str, cost: str | None, not_billed: bool
         raise click.UsageError("give --cost with what the call was billed at, or --not-billed")
     cost_usd = pico_to_usd(amount_pico(cost)) if cost is not None else "0"
     with Ledger.open(settings.home_folder) as ledger:
-        event_id = ledger.budgets.resolve(hold_id.lower(), cost_usd, reason)
+        hold_id = ledger.budgets.hold_id(hold_id.lower())
+        event_id = ledger.budgets.resolve(hold_id, cost_usd, reason)
     if settings.as_json:
         found = {"id": event_id, "hold_id": hold_id, "cost_usd": cost_usd}
         write_json({"schema_version": 1, "report": "budget resolve", "currency": "USD", **found})

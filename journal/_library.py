@@ -8,7 +8,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class LibraryCall:
 
     def __init__(self, ledger: Ledger, fields: Mapping[str, Any], request: object) -> None:
         check_field_names(fields)
+        if mistimed := fields.keys() & {"time", "started_at"}:
+            raise UsageError(f"a call that is made now begins now: leave {mistimed.pop()} out, or record it afterwards")
         if "id" in fields:
             raise UsageError("ledger.call() makes its own id; give client_call_id or call_keys instead")
         self.id = new_id()
@@ -77,9 +79,12 @@ class LibraryCall:
         }
         if self._request is not None:
             self._begin["request"] = shape_of(self._request)
+            if _names_another(self._request, self._begin["model"]):
+                self._begin["request"]["unbounded"] = "other_models"
         if declared_budgets := _declared():
             self._begin["declared"] = declared_budgets
         self.reservation = self._ledger.reserve(self._begin)
+        _warn(self.reservation.alerts if self.reservation is not None else ())
         self._started_ns = time.monotonic_ns()
         return self
 
@@ -141,7 +146,10 @@ class LibraryCall:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if os.getpid() != self._pid:
-            return  # a forked child leaves the block too; the call is its parent's
+            # A forked child leaves the block too; the call, and its hold, are its parent's.
+            if self._end is not None:
+                _warn([f"call {self.id} was completed in a forked child, which records nothing of it: its parent does"])
+            return
         duration_ms = (time.monotonic_ns() - self._started_ns) // 1_000_000
         if self._end is None:
             if self._not_sent:
@@ -151,6 +159,22 @@ class LibraryCall:
             self._end = _failure(error)
         self._end.setdefault("duration_ms", duration_ms)
         self.recorded = self._ledger.record_hook(self._begin, self._end)
+        _warn(self.recorded.alerts)
+
+
+def _names_another(request: object, model: object) -> bool:
+    """Whether a request is for another model than the call says: nobody knows which of them will answer."""
+    named = request.get("model") if isinstance(request, Mapping) else None
+    return isinstance(named, str) and isinstance(model, str) and named.split("/")[-1] != model.split("/")[-1]
+
+
+def _warn(sentences: Sequence[str]) -> None:
+    """Tell whoever runs the program, by its own means: without any set up, ``logging`` writes to stderr."""
+    if sentences:
+        import logging  # which a call without a word does not need
+
+        for sentence in sentences:
+            logging.getLogger("keledger").warning(sentence)
 
 
 def _declared() -> list[dict[str, str]]:

@@ -93,10 +93,9 @@ def _was_below(fold: Fold, each: Standing, percent: int, raised_us: int, now_us:
     width = each.window.end_us - each.window.start_us
     of_hour = {slot: spent_pico(each.budget, sums) for slot, sums in fold.store.slots_of(each.key[0], each.key[1])}
     first = raised_us - raised_us % HOUR_US
-    last = min(now_us, first + 2 * width)
     spent = sum(amount for slot, amount in of_hour.items() if first + HOUR_US - width <= slot <= first)
     below = 0
-    for hour in range(first + HOUR_US, last, HOUR_US):
+    for hour in range(first + HOUR_US, now_us, HOUR_US):
         spent += of_hour.get(hour, 0) - of_hour.get(hour - width, 0)
         below = below + 1 if spent * 100 < percent * each.limit_pico else 0
         if below >= 24:

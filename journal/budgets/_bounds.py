@@ -56,6 +56,9 @@ _MOVING = re.compile(r"^~|[-/:]latest$")
 _REASONS_APART = re.compile(r"gemini|grok")
 """Models whose providers' documents count reasoning beside the limit of the answer."""
 
+_THINKS_AT_WILL = re.compile(r"gemini-2\.5-flash")
+"""Models that do not think where a request turns it off; of others it is a wish (Gemini 2.5 Pro and 3 go on)."""
+
 _PLAIN_TIERS = frozenset(("default", "standard", "standard_only"))
 
 _BY_OTHER_UNITS = ("input_audio_ms", "input_pages")
@@ -174,7 +177,8 @@ def _most_output(model: str, shape: Mapping[str, Any], limits: ModelLimits, rate
     limit = asked or known
     if limit is None:
         return Unbounded(f"it sets no limit for the answer, and nobody knows that of {model}")
-    apart = _REASONS_APART.search(model.lower()) is not None and shape.get("thinking_off") is not True
+    is_off = shape.get("thinking_off") is True and _THINKS_AT_WILL.search(model.lower()) is not None
+    apart = _REASONS_APART.search(model.lower()) is not None and not is_off
     media = any(_makes_media(rate) for rate in rates)
     if not apart and not media:
         return int(limit * choices)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from keledger.journal._disk import Disk
 from keledger.journal._home import Home, own_writers
@@ -18,7 +19,7 @@ from keledger.journal._settled import settled
 from ._passing import new_fold, read_event_of, scan_for_fold, take_all
 from ._policy import read_scope
 from ._set_budgets import NewScope
-from ._store import FILE_NAME, Store
+from ._store import FILE_NAME, Rows, Store
 
 TOLD_MAX = 5
 """Differences that are told one by one: the remedy is the same for all."""
@@ -67,7 +68,17 @@ def _compare(home: Home, kept: Store, draft: Path) -> list[str]:
     fresh = new_fold(draft, scopes, own, read_event_of(home), keyed=found.imports, only_new_ids=False)
     try:
         take_all(fresh, list(_up_to(scan.chunks, positions)))
+        fresh.store.flush({})
         differences = [*_sums_differ(kept, fresh.store), *_holds_differ(kept, fresh.store)]
+        differences += [
+            f"its {what} are not those of the journal"
+            for what, mine, other in (
+                ("places of events", kept.all_places(), fresh.store.all_places()),
+                ("voided and shadowed calls", _all(kept.exceptions), _all(fresh.store.exceptions)),
+                ("alerts", _all(kept.alerts), _all(fresh.store.alerts)),
+            )
+            if mine != other
+        ]
         if kept.meta("budgets") != fresh.kept()["budgets"]:
             differences.append("the budgets that stand are not those of the journal")
     except NewScope as missing:
@@ -76,6 +87,10 @@ def _compare(home: Home, kept: Store, draft: Path) -> list[str]:
         fresh.store.close()
     more = len(differences) - TOLD_MAX
     return differences[:TOLD_MAX] + ([f"{more} more differences"] if more > 0 else [])
+
+
+def _all(rows: Rows) -> list[tuple[str, Any]]:
+    return sorted(rows.items(), key=lambda row: row[0])
 
 
 def _stands(kept: Mapping[str, Position], now: Mapping[str, Position]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keledger.journal._cleaning import check_reason
-from keledger.journal._errors import InputRefused, NotFound
+from keledger.journal._errors import InputRefused, KeledgerError, NotFound
 from keledger.journal._identity import id_of_key, input_sha256, new_id
 from keledger.journal._line import NewEvent
 from keledger.journal._money import pico_to_usd, usd_to_pico
@@ -80,16 +81,17 @@ class Budgets:
             given = {**fields, **({"replaces": standing.id} if standing is not None else {})}
             return self._event("budget.set", given, reason)
 
-        return self._enforcement.append_one(decide)
+        return self._changed(fields["name"], self._enforcement.append_one(decide))
 
     def raise_limit(self, name: str, limit: str, until: str | None, reason: str) -> str:
         """Raise a budget's limit, for good or for a time; returns the event's id.
 
         *limit* and *until* as :func:`.raise_fields` takes them.  Raises NotFound, InputRefused, UsageError.
         """
-        return self._enforcement.append_one(
+        event_id = self._enforcement.append_one(
             lambda fold: self._event("budget.raised", raise_fields(named(fold, name), limit, until, now_us()), reason)
         )
+        return self._changed(name, event_id)
 
     def remove(self, name: str, reason: str | None = None) -> str:
         """Remove a budget; returns the event's id.  Raises NotFound."""
@@ -118,6 +120,10 @@ class Budgets:
 
         return self._enforcement.append_one(decide)
 
+    def hold_id(self, wanted: str) -> str:
+        """The id of a hold, by how it or its call's id begins.  Raises NotFound and InputRefused."""
+        return self._ask(lambda fold: _hold(fold, wanted)[0])
+
     def standings(
         self, names: Sequence[str] = (), *, at_us: int | None = None, day: date | None = None
     ) -> Sequence[Standing]:
@@ -132,6 +138,8 @@ class Budgets:
         def ask(fold: Fold) -> list[Standing]:
             budgets = [named(fold, name) for name in names] or sorted(fold.budgets.values(), key=lambda each: each.name)
             instants = [(budget, instant_asked(budget, at_us, day)) for budget in budgets]
+            if at_us is not None or day is not None:
+                instants = [(budget.as_of(at), at) for budget, at in instants]
             return [each.kept() for budget, at in instants for each in present_standings(fold, budget, at)]
 
         return self._ask(ask)
@@ -170,7 +178,10 @@ class Budgets:
 
         def ask(fold: Fold) -> Asked:
             budget = named(fold, name)
-            return window_asked(fold, budget, group, instant_asked(budget, at_us, day))
+            instant_us = instant_asked(budget, at_us, day)
+            if at_us is not None or day is not None:
+                budget = budget.as_of(instant_us)
+            return window_asked(fold, budget, group, instant_us)
 
         return explained(self._enforcement.guard, self._ask(ask), self._progress)
 
@@ -191,6 +202,12 @@ class Budgets:
     def as_journaled(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What :func:`.budget_fields` made, with users as this home's calls name them."""
         return {**fields, "where": [self._as_journaled(condition) for condition in fields["where"]]}
+
+    def _changed(self, name: str, event_id: str) -> str:
+        """A budget has a new limit, which may be below what is spent already."""
+        with contextlib.suppress(KeledgerError):  # it stands; the next call raises the alerts
+            self._enforcement.raise_present_alerts(name)
+        return event_id
 
     def _as_journaled(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
         """A condition on users as calls name them: by their pseudonyms, where the home stores those."""

@@ -7,6 +7,7 @@ anybody acts on it.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -34,7 +35,7 @@ from ._holders import Holders, left_files, remove_file, why_lost
 from ._passing import Progress
 from ._refusing import Refused, refusal_of, refused_together, unreadable_refusals
 from ._size import Size, size_call
-from ._standing import Standing, standings
+from ._standing import Standing, present_standings, standings
 from ._store import Place
 
 Answer = TypeVar("Answer")
@@ -171,7 +172,12 @@ class Enforcement:
         return self.ask(ask)
 
     def find_lost(self, progress: Progress | None = None) -> list[str]:
-        """End the holds of the home's own writers that nobody keeps any more; returns their ids."""
+        """End the holds of the home's own writers that nobody keeps any more; returns their ids.
+
+        In a home that can only be read nothing is journaled: whoever looks sees them as they are.
+        """
+        if self._is_read_only():
+            return []
         found: list[str] = []
 
         def decide(fold: Fold) -> list[NewEvent]:
@@ -189,6 +195,8 @@ class Enforcement:
         """What the fold says, brought up to the journal's end.  A home in which nobody has written is left as it is."""
         if not self._home.writers():
             return ask(self.guard.of_nothing())
+        if self._is_read_only():
+            return ask(self.guard.of_journal(progress))
         answers: list[Answer] = []
 
         def decide(fold: Fold) -> list[NewEvent]:
@@ -197,6 +205,9 @@ class Enforcement:
 
         self._append(decide, progress)
         return answers[-1]
+
+    def _is_read_only(self) -> bool:
+        return self._home.path.is_dir() and not os.access(self._home.path, os.W_OK)
 
     def append_one(self, decide: Callable[[Fold], NewEvent]) -> str:
         """Append what is decided under the lock, and fold it; returns its id."""
@@ -245,6 +256,21 @@ class Enforcement:
                 if each.window.start_us <= instant_us < each.window.end_us
             }
             due = alerts_due(fold, touched.values(), added={}, now_us=instant_us)
+            sentences[:] = [alert.sentence for alert in due]
+            return [alert.event for alert in due]
+
+        self._append(decide)
+        return tuple(sentences)
+
+    def raise_present_alerts(self, name: str) -> tuple[str, ...]:
+        """Raise the alerts that are due in the present windows of a budget, as when it was set below what is spent."""
+        sentences: list[str] = []
+        instant_us = now_us()
+
+        def decide(fold: Fold) -> list[NewEvent]:
+            budget = fold.budgets.get(name)
+            stand = present_standings(fold, budget, instant_us) if budget is not None else ()
+            due = alerts_due(fold, stand, added={}, now_us=instant_us)
             sentences[:] = [alert.sentence for alert in due]
             return [alert.event for alert in due]
 
@@ -380,7 +406,7 @@ def refusals_of(stand: Sequence[Standing], size: Size, asked: Mapping[str, Any])
         cause = size.causes.get(id(each))
         if cause is not None:
             found.append(refusal_of(each, cause[0], detail=cause[1], asked=asked))
-        elif size.hold_pico > max(each.left_pico, 0):
+        elif size.hold_pico > max(each.left_pico, 0) or (size.is_unknown and each.left_pico <= 0):
             found.append(refusal_of(each, "limit", amount=size.hold_pico, asked=asked))
     return found
 

@@ -40,6 +40,10 @@ class ImportsAreKeyed(Exception):
     """An imported call came that another may shadow, and keys were not kept so far: fold from the beginning."""
 
 
+class Unplaced(Exception):
+    """A call is voided that was not taken before it: it is to be looked for from the beginning."""
+
+
 class Fold(SetBudgets):
     """What events make of a :class:`Store`, and of the budgets that stand."""
 
@@ -282,6 +286,8 @@ class Fold(SetBudgets):
         after = {**before, what: holds}
         self._has_exceptions = True
         place = self.store.place(call_id)
+        if place is None and self._put_off is None and not self.store.is_new:
+            raise Unplaced(call_id)  # no call was voided before it was journaled, as far as anybody knows
         if place is not None and _counts(before) != _counts(after):
             event = self._read_event(place)
             if event["type"] in ("call.completed", "call.failed"):

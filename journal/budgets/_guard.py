@@ -30,7 +30,7 @@ from keledger.journal._reader import Position, Scan, scan_journal
 from keledger.journal._restart import chain_leads_to
 from keledger.journal._writer import Appender, Written
 
-from ._fold import Fold, ImportsAreKeyed
+from ._fold import Fold, ImportsAreKeyed, Unplaced
 from ._passing import Progress, in_order, new_fold, numbered, read_event_of, scan_for_fold, take, take_all
 from ._policy import Scope
 from ._scopes import Scopes
@@ -94,7 +94,12 @@ class Guard:
     @property
     def says_that_none_blocks(self) -> bool:
         """Whether the state was last left without a budget that blocks: for who cannot ask it."""
-        return self.exists and not (self._path.parent / BLOCKING).exists()
+        if self.exists:
+            return not (self._path.parent / BLOCKING).exists()
+        try:
+            return not self.of_journal(only_budgets=True).blocks
+        except (HomeError, NewScope, ImportsAreKeyed):
+            return False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Fold]:
@@ -133,7 +138,7 @@ class Guard:
             if self._names_seen != self._appender.names_seen and (self._was_set_back() or self._others_grew(writer)):
                 return False
             return self._fold_tail(writer)
-        except (NewScope, ImportsAreKeyed, _Unfoldable, sqlite3.Error):
+        except (NewScope, ImportsAreKeyed, Unplaced, _Unfoldable, sqlite3.Error):
             self.close()
             return False
         except BaseException:
@@ -206,6 +211,22 @@ class Guard:
     def of_nothing(self) -> Fold:
         """The fold of a journal without a line."""
         return Fold(Store(None), Scopes({}), own_writers=(), read_event=self.read_event)
+
+    def of_journal(self, progress: Progress | None = None, *, only_budgets: bool = False) -> Fold:
+        """The fold of the whole journal in memory: for a home that can only be read.  Raises HomeError.
+
+        With *only_budgets* nothing but what says which of them stand.
+        """
+        scan, found = scan_for_fold(self._home)
+        scopes = Scopes(numbered(found.scopes))
+        own = own_writers(self._home)
+        fold = Fold(Store(None), scopes, own_writers=own, read_event=self.read_event, keyed=found.imports)
+        for line, place in in_order(scan.chunks):
+            if not only_budgets or b'"type":"budget.' in line:
+                take(fold, line, place)
+        for line, place in found.damaged:
+            fold.note_damage(line, place)
+        return fold
 
     def _build(self, draft: Path, scopes: list[Scope], progress: Progress | None, *, only_new_ids: bool) -> None:
         own = own_writers(self._home)

@@ -119,6 +119,8 @@ class Raise(NamedTuple):
     id: str
     limit_pico: int
     until_us: int | None
+    raised_us: int
+    """When it was journaled."""
 
 
 class Budget(NamedTuple):
@@ -141,6 +143,13 @@ class Budget(NamedTuple):
     unpriced_pico_per_token: int | None
     tick: int
     raises: tuple[Raise, ...] = ()
+
+    def as_of(self, instant_us: int) -> Budget:
+        """The budget without the raises that were made later: for looking back.  A call is held to all that there are,
+        for no clock decides which of two events came first."""
+        if all(raised.raised_us <= instant_us for raised in self.raises):
+            return self
+        return self._replace(raises=tuple(raised for raised in self.raises if raised.raised_us <= instant_us))
 
     def limit_pico_at(self, instant_us: int) -> int:
         """The limit that holds for a call which begins then: that of the last raise that is not over, else its own."""
@@ -189,6 +198,11 @@ def budget_fields(
         raise UsageError(f"a budget for each {period} has no week that could start on {week_start!r}: leave it out")
     if period == "week":
         fields["week_start"] = _one_of("week_start", week_start or WEEKDAYS[0], WEEKDAYS)
+    if hold == "max" and action == "block" and unpriced not in (None, "block"):
+        raise UsageError(
+            f"hold max and unpriced {unpriced[:64]!r} contradict each other: nobody knows the most that a call can "
+            "cost whose model has no price; take another hold, or leave unpriced out"
+        )
     return {
         **fields,
         "where": [condition.as_data() for condition in parse_where(where)],
@@ -316,7 +330,8 @@ def with_raise(budget: Budget, event: Mapping[str, Any]) -> Budget:
     """The budget with one more raise: that of a ``budget.raised``."""
     data = event["data"]
     until = data.get("until")
-    raised = Raise(event["id"], usd_to_pico(data["limit_usd"]), parse_time(until) if until is not None else None)
+    until_us = parse_time(until) if until is not None else None
+    raised = Raise(event["id"], usd_to_pico(data["limit_usd"]), until_us, parse_time(event["time"]))
     return budget._replace(raises=(*budget.raises, raised))
 
 

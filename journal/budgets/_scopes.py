@@ -82,7 +82,6 @@ class Summed:
             return self._window
         return self._windows.window(instant_us)
 
-
     def told(self, window: Window) -> dict[str, str]:
         """When a window begins and ends, as events have it; nothing of one that never ends."""
         last, told = self._told
@@ -92,7 +91,6 @@ class Summed:
                 told = {"window_from": format_time(window.start_us), "window_to": format_time(window.end_us)}
             self._told = (window, told)
         return told
-
 
     def group(self, text: str) -> list[dict[str, str]]:
         """A group's values as events have them, by the text of a key."""

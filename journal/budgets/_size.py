@@ -27,6 +27,8 @@ class Size:
     amount_pico: int = 0
     told: dict[str, Any] | None = None
     """As events tell it."""
+    is_unknown: bool = False
+    """Whether a budget lets the call pass though nobody knows what it may cost: only while anything is left."""
     causes: dict[int, tuple[str, str]] = field(default_factory=dict)
     """By the identity of a :class:`Standing` that refuses: a cause, and its detail."""
 
@@ -87,6 +89,7 @@ def size_call(fold: Fold, stand: Sequence[Standing], asked: AskedCall, book: Boo
             done.add(policy)
         elif isinstance(found, Unpriced):
             found = _unpriced(each, policy, found, asked, known, book)
+            size.is_unknown |= isinstance(found, Sized) and found.method == "free"
         if isinstance(found, Unbounded) and not each.blocks:
             policy = DECLARED_POLICY  # it only warns: as good a guess as any
             found = of_policy(policy)
@@ -105,6 +108,8 @@ def _unpriced(
     budget = each.budget
     if budget is None or (budget.unpriced == "block" and each.blocks):
         return found
+    if policy == "max" and each.blocks:
+        return Unbounded("no price is known for it, and what its provider may report as its cost has no bound")
     if budget.unpriced != "rate" or budget.unpriced_pico_per_token is None:
         return Sized(0, "free", 0, None, None)
     data = asked.data

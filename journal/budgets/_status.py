@@ -132,4 +132,5 @@ def all_standings(fold: Fold, budget: Budget, present_us: int) -> Iterator[tuple
     for group, slot, _ in fold.store.windows(number):
         instant_us = min(present_us, summed.window(slot).end_us - 1)
         instant_us = max(instant_us, slot)  # a call whose clock was ahead
-        yield standing(fold, budget, (number, group, slot), instant_us), instant_us
+        then = budget if instant_us == present_us else budget.as_of(instant_us)
+        yield standing(fold, then, (number, group, slot), instant_us), instant_us

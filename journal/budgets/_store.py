@@ -9,6 +9,7 @@ when a checkpoint and a commit meet.  The file is a cache: whatever is wrong wit
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
@@ -197,7 +198,9 @@ class Store:
             """When the newest id was made of those that say it: an id that is newer was not seen."""
             self._keys: dict[str, list[tuple[str, str]]] = {}
             self._writers: list[str] = []
-            self._is_new, self._only_new_ids = new, only_new_ids
+            self.is_new = new or path is None
+            """Whether it is being made: then what was never there may yet come."""
+            self._only_new_ids = only_new_ids
             if not new and path is not None:
                 self._writers, self._newest = self.meta("writers"), self.meta("newest")
         except BaseException:
@@ -282,6 +285,15 @@ class Store:
         found = {(scope, group, slot): _parse(amounts) for scope, group, slot, amounts in rows}
         return {key: sums for key, sums in {**found, **self._sums}.items() if any(sums)}
 
+    def all_places(self) -> str:
+        """SHA-256 over the places of all events that were written, and the keys of calls, by id."""
+        hashed = hashlib.sha256()
+        for event_id, writer, segment, start in self._connection.execute("SELECT * FROM place ORDER BY id"):
+            hashed.update(b"%b %b %d %d\n" % (event_id, self._writers[writer].encode(), segment, start))
+        for row in self._connection.execute("SELECT key, id, rank FROM call_key ORDER BY key, id"):
+            hashed.update("\n".join(row).encode())
+        return hashed.hexdigest()
+
     def place(self, event_id: str) -> Place | None:
         """Where the copy of an event stands that counts; None for one that was not seen."""
         place = self._places.get(event_id)
@@ -326,7 +338,7 @@ class Store:
     def flush(self, meta: dict[str, Any]) -> None:
         """Write everything that has changed, and *meta*, in one transaction."""
         before_ns = os.stat(self.path).st_mtime_ns
-        if not self._is_new:
+        if not self.is_new:
             self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._write(meta)
@@ -335,7 +347,7 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        if self._is_new:
+        if self.is_new:
             self._connection.execute("BEGIN")
             return
         # The kernel's own stamp has grains of 4 ms, and the clock may stand still: two states never have one stamp.

@@ -80,9 +80,11 @@ def _of_session(machine: Any) -> tuple[str, Any]:
     if variables.get("keledger_budget") is not None:
         return "keledger_budget", variables["keledger_budget"]
     of_prompt = variables.get("keledger")
-    if isinstance(of_prompt, dict) and of_prompt.get("budget") is not None:
-        return 'the prompt\'s "keledger":{"budget":…}', of_prompt["budget"]
-    return _of_comments(machine)
+    found = ('the prompt\'s "keledger":{"budget":…}', of_prompt.get("budget") if isinstance(of_prompt, dict) else None)
+    comment = _of_comments(machine)
+    if found[1] is None or comment[1] is None:
+        return found if comment[1] is None else comment
+    return comment if tighter(found[1], comment[1]) == limit_usd(comment[1]) else found
 
 
 def _of_comments(machine: Any) -> tuple[str, Any]:

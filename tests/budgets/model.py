@@ -74,9 +74,11 @@ class Budget:
     id: str
     raises: list[Event] = field(default_factory=list)
 
-    def limit(self, at: datetime) -> Decimal:
-        """The limit for a call that begins then."""
+    def limit(self, at: datetime, *, known: datetime | None = None) -> Decimal:
+        """The limit for a call that begins then, by the raises that were *known* at some time."""
         for raised in reversed(self.raises):
+            if known is not None and instant(raised["journaled_at"]) > known:
+                continue
             if "until" not in raised or at < instant(raised["until"]):
                 return Decimal(raised["limit_usd"])
         return Decimal(self.data["limit_usd"])
@@ -141,7 +143,7 @@ class Model:
         if event["v"] != 1:
             return
         if kind.startswith("budget.") and event["source"] in self.own:
-            self._budget(kind, event["id"], data)
+            self._budget(kind, event["id"], {**data, "journaled_at": event["time"]})
         elif kind in ("call.completed", "call.failed"):
             is_copy = event["id"] in self.calls
             self.calls.setdefault(event["id"], data)
@@ -291,7 +293,8 @@ class Model:
         assert data["refusals"]
         for each in by_limit:
             assert each["name"] in blocking
-            assert Decimal(each["asked_usd"]) > max(left[each["name"]], 0), "a hold was refused that fits"
+            fits = left[each["name"]] > 0 and Decimal(each["asked_usd"]) <= left[each["name"]]
+            assert not fits, "a hold was refused that fits"
 
     def _judge_alert(self, data: Event) -> None:
         """A threshold was crossed, by just so much.  (Which hours a rolling window had then is not told.)"""

@@ -96,8 +96,8 @@ def state_of(fold: Fold) -> dict[str, Any]:
     }
 
 
-def compare(model: Model, found: Sequence[Standing], at: datetime) -> None:
-    """Hold standings to the model."""
+def compare(model: Model, found: Sequence[Standing], at: datetime, *, looking_back: bool = False) -> None:
+    """Hold standings to the model: as they are, or, *looking_back*, as they were with the raises of that time."""
     listed: dict[str, set[tuple[str | None, ...]]] = {name: set() for name in model.budgets}
     for each in found:
         assert each.budget is not None
@@ -106,7 +106,7 @@ def compare(model: Model, found: Sequence[Standing], at: datetime) -> None:
         sums = model.sums(budget, group, at)
         seen = [*(Decimal(amount) / 10**12 for amount in each.sums[:6]), *each.sums[6:]]
         assert seen == as_list(sums), (budget, group)
-        assert Decimal(each.limit_pico) / 10**12 == budget.limit(at)
+        assert Decimal(each.limit_pico) / 10**12 == budget.limit(at, known=at if looking_back else None)
         assert Decimal(each.spent_pico) / 10**12 == sums.spent(budget.data["on_lost"])
         listed[each.budget.name].add(group)
     for name, budget in model.budgets.items():

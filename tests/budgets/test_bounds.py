@@ -419,6 +419,13 @@ def test_gemini_s_thoughts_come_on_top_unless_they_are_turned_off(budget: int | 
     assert bound.output_tokens == output_tokens
 
 
+def test_a_model_that_always_thinks_is_not_believed_to_be_off() -> None:
+    off = {"contents": "Hi", "generationConfig": {"maxOutputTokens": 100, "thinkingConfig": {"thinkingBudget": 0}}}
+    bound = bound_of(shipped(), "google", "gemini-2.5-pro", off)
+    assert isinstance(bound, Bound)
+    assert bound.output_tokens == 100 + 65_536
+
+
 def test_a_provider_that_searches_by_itself_has_no_bound() -> None:
     found = bound_of(book_of([Cell("perplexity", "m", "", FLAT)]), "perplexity", "m", SHORT)
     assert isinstance(found, Unbounded)

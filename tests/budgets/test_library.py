@@ -131,7 +131,7 @@ def test_the_first_budget_holds_for_the_ledger_that_sets_it(home: Home, ledger: 
         with ledger.call(**call()) as made:
             made.complete(answer())
     assert made.reservation is None
-    ledger.budgets.set(budget_fields("watched", limit="0.001", period="total", action="warn"))
+    ledger.budgets.set(budget_fields("watched", limit="0.005", period="total", action="warn"))
     with ledger.call(**call()) as made:
         made.complete(answer())
     assert made.reservation is not None

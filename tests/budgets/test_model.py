@@ -154,6 +154,8 @@ class Budgets(RuleBasedStateMachine):
         ledger=st.integers(0, 1),
     )
     def set_or_replace(self, ledger: int, name: str, **fields: Any) -> None:
+        if fields["hold"] == "max" and fields["action"] == "block":
+            fields["unpriced"] = None  # nobody knows the most that a call can cost whose model has no price
         self.ledgers[ledger].budgets.set(
             budget_fields(
                 name, timezone=fields.pop("zone"), week_start="sun" if fields["period"] == "week" else None, **fields

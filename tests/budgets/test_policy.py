@@ -24,7 +24,7 @@ WHOLE = {
     "timezone": "Europe/Berlin",
     "warn": "95,80",
     "action": "block",
-    "hold": "max",
+    "hold": "p99",
     "on_lost": "release",
     "unpriced": "7.5",
 }
@@ -39,7 +39,7 @@ def event(kind: str, data: dict[str, Any], tick: int = 7) -> dict[str, Any]:
     """An event as the journal has it, its data held to the model."""
     whole = {"input_sha256": "0" * 64, **data, "actor": "alice"} | ({"reason": "x"} if kind == "budget.raised" else {})
     check_data(kind, whole)
-    return {"id": new_id(), "type": kind, "v": 1, "tick": tick, "data": whole}
+    return {"id": new_id(), "type": kind, "v": 1, "time": format_time(NOW_US), "tick": tick, "data": whole}
 
 
 def budget(**changed: Any) -> Budget:
@@ -66,14 +66,14 @@ def test_a_whole_budget() -> None:
             {"column": "tag:release"},
         ],
         "warn_percent": [80, 95],
-        "hold": "max",
+        "hold": "p99",
         "on_lost": "release",
         "unpriced": "rate",
         "unpriced_usd_per_million": "7.5",
     }
     found = read_budget(event("budget.set", given_fields, tick=11))
     assert (found.name, found.action, found.limit_pico, found.tick) == ("crm", "block", 50 * 10**12, 11)
-    assert (found.warn_percent, found.hold, found.on_lost) == ((80, 95), "max", "release")
+    assert (found.warn_percent, found.hold, found.on_lost) == ((80, 95), "p99", "release")
     assert (found.unpriced, found.unpriced_pico_per_token) == ("rate", 7_500_000)
     assert found.scope.where == (
         Condition("project", "crm"),
@@ -81,6 +81,13 @@ def test_a_whole_budget() -> None:
         Condition("user", None, each=True),
     )
     assert (found.scope.period, found.scope.timezone, found.timezone) == (Period("month"), *["Europe/Berlin"] * 2)
+
+
+@pytest.mark.parametrize("unpriced", ["allow", "15"])
+def test_the_most_that_a_call_can_cost_is_not_known_without_a_price(unpriced: str) -> None:
+    with pytest.raises(UsageError, match="contradict each other"):
+        budget_fields("crm", limit="1", period="day", hold="max", unpriced=unpriced)
+    assert budget_fields("crm", limit="1", period="day", hold="max", unpriced=unpriced, action="warn")
 
 
 def test_what_a_budget_is_that_says_little() -> None:

@@ -60,19 +60,20 @@ def size(
 
 
 @pytest.mark.parametrize(
-    ("policy", "calls", "rank"),
+    ("policy", "calls", "looked_at", "rank"),
     [
-        ("p50", 1, 1), ("p50", 2, 2), ("p50", 3, 2), ("p50", 99, 50), ("p50", 100, 51),
-        ("p90", 9, 9), ("p90", 10, 10), ("p90", 19, 18), ("p90", 100, 91),
-        ("p99", 99, 99), ("p99", 100, 100),
+        ("p50", 1, 1, 1), ("p50", 2, 2, 2), ("p50", 3, 3, 2), ("p50", 49, 49, 25), ("p50", 100, 50, 26),
+        ("p90", 9, 9, 9), ("p90", 10, 10, 10), ("p90", 19, 19, 18), ("p90", 100, 50, 46),
+        ("p99", 99, 99, 99), ("p99", 100, 100, 100),
     ],
 )  # fmt: skip
-def test_it_is_the_call_of_its_rank(policy: str, calls: int, rank: int) -> None:
-    """The rank is ceil((n + 1) p): so many calls are covered in the long run, however they are distributed."""
+def test_it_is_the_call_of_its_rank(policy: str, calls: int, looked_at: int, rank: int) -> None:
+    """The rank is ceil((n + 1) p) of the last n: so many are covered in the long run, however they are distributed."""
     outputs = list(range(1, calls + 1))
     random.Random(calls).shuffle(outputs)
     found = size(policy, history_of(*(call(100, output) for output in outputs)))
-    assert found == Sized((100 * 1 + rank * 10) * PICO, "history", calls, 100, rank)
+    output = sorted(outputs[-looked_at:])[rank - 1]
+    assert found == Sized((100 * 1 + output * 10) * PICO, "history", looked_at, 100, output)
 
 
 @pytest.mark.parametrize(("policy", "calls"), [("p90", 8), ("p99", 98)])

@@ -230,7 +230,7 @@ def test_check_exits_with_4_where_nothing_is_left(home: Home, monkeypatch: pytes
     assert check("crm") == (4, ["crm"])
     # A call that is made here is bob's.
     assert check("--project", "erp") == (0, ["house", "each"])
-    assert check("--project", "crm") == (4, ["house", "each", "crm"])
+    assert check("--project", "crm") == (4, ["house", "crm", "each"])
     assert check("--project", "crm", "house") == (0, ["house"])
     assert check("--user", "ada", "--project", "erp")[0] == 4
     assert check("--where", "tag:env=prod", "--where", "model=gpt-5-mini") == (0, ["house", "each", "prod"])

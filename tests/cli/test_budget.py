@@ -43,7 +43,7 @@ def journaled(home: Home) -> list[tuple[str, dict[str, Any]]]:
 def test_a_budget_is_set_and_listed(found: Home) -> None:
     outcome = keledger(
         *SET, "--where", "project=crm,user=*", "--where", "team=", "--warn", "95,80", "--unpriced", "7.5",
-        "--hold", "max", "--on-lost", "release", "--reason", "a test",
+        "--hold", "p99", "--on-lost", "release", "--reason", "a test",
     )  # fmt: skip
     assert (outcome.status, outcome.err) == (0, "")
     (event,) = (event for event in events(found) if event["type"] == "budget.set")
@@ -59,7 +59,7 @@ def test_a_budget_is_set_and_listed(found: Home) -> None:
         "week_start": None,
         "where": sorted(where, key=lambda condition: str(condition["column"])),
         "warn_percent": [80, 95],
-        "hold": "max",
+        "hold": "p99",
         "on_lost": "release",
         "unpriced": "rate",
         "unpriced_usd_per_million": "7.5",
