@@ -13,7 +13,7 @@ from keledger.journal import Ledger, usd_to_pico
 from ._budget_tables import none_stands, told_group, told_reset
 from ._group import command
 from ._options import Settings, common_options, pass_settings
-from ._output import write_json, write_table
+from ._output import say, write_json, write_table
 from ._progress import Progress
 from ._table import Column, Table, money
 from ._where import parse_where
@@ -54,6 +54,7 @@ def check(settings: Settings, /, names: tuple[str, ...], where: tuple[str, ...],
     if home.writers():
         with Ledger.open(home.path) as ledger, Progress("counting") as progress:
             budgets = ledger.budgets.telling(progress)
+            behind = budgets.clock_behind()
             if asked is None:
                 rows = [each.as_row() for each in budgets.standings(names)]
             else:
@@ -62,6 +63,8 @@ def check(settings: Settings, /, names: tuple[str, ...], where: tuple[str, ...],
                 budgets.holds()  # so that those are found that nobody keeps any more
                 rows = ledger.covers({"id": "check", "environment": ledger.environment, "cwd": os.getcwd(), **asked})
                 rows = [row for row in rows if not names or row["name"] in names]
+        if behind is not None:
+            say(behind)
     else:
         none_stands(names)
     exhausted = [row for row in rows if usd_to_pico(row["left_usd"]) <= 0]

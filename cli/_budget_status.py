@@ -14,7 +14,7 @@ from keledger.projections import open_projection, repriced_differences
 from ._budget_tables import TimeAsked, at_options, none_stands, time_asked, told_group, told_reset, told_time
 from ._group import command
 from ._options import Settings, common_options, pass_settings
-from ._output import warn_findings, write_json, write_table
+from ._output import say, warn_findings, write_json, write_table
 from ._progress import Progress
 from ._report_tables import calls, usd_sum
 from ._table import Column, Table, count, exact_money, money, printable, terminal_width, wrapped
@@ -70,7 +70,11 @@ def _rows(home: Home, names: Sequence[str], time: TimeAsked) -> tuple[list[dict[
         none_stands(names)
         return [], []
     with Ledger.open(home.path) as ledger, Progress("counting") as progress:
-        standings = ledger.budgets.telling(progress).standings(names, **time)
+        budgets = ledger.budgets.telling(progress)
+        standings = budgets.standings(names, **time)
+        behind = budgets.clock_behind()
+    if behind is not None:
+        say(behind)
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
         differences = repriced_differences(projection, standings)
         findings = [finding.as_json() for finding in projection.findings]

@@ -10,11 +10,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keledger.journal._cleaning import check_reason
+from keledger.journal._days import DAY_US
 from keledger.journal._errors import InputRefused, KeledgerError, NotFound
 from keledger.journal._identity import id_of_key, input_sha256, new_id
 from keledger.journal._line import NewEvent
 from keledger.journal._money import pico_to_usd, usd_to_pico
-from keledger.journal._time import now_us
+from keledger.journal._time import format_time, now_us, parse_time
 from keledger.journal._validate import check_data
 
 from ._explanation import Asked, Explanation, explained, window_asked
@@ -119,6 +120,20 @@ class Budgets:
             return self._event("hold.resolved", given, reason, key=found_id)
 
         return self._enforcement.append_one(decide)
+
+    def clock_behind(self) -> str | None:
+        """A sentence where the clock stands a day or more before what is journaled: present windows are old ones."""
+
+        def ask(fold: Fold) -> str | None:
+            instant_us = now_us()
+            if not fold.latest or parse_time(fold.latest) - instant_us < DAY_US:
+                return None
+            return (
+                f"the clock stands at {format_time(instant_us)}, before events of {fold.latest} that are journaled "
+                "already: these are the windows of its own time; set the clock right"
+            )
+
+        return self._ask(ask)
 
     def hold_id(self, wanted: str) -> str:
         """The id of a hold, by how it or its call's id begins.  Raises NotFound and InputRefused."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import BudgetExceeded, Home, Ledger
+from keledger.journal import BudgetExceeded, Home, Ledger, format_time, now_us
 from keledger.journal._errors import AppendRefused
+from keledger.journal._identity import new_id
 from keledger.journal.budgets import budget_fields
 from tests.journal.support import events
 from tests.promises.support import Tell, in_child, started_child
@@ -377,3 +378,17 @@ def test_a_process_that_waits_in_a_call_keeps_its_hold_from_nobody_else(home: Ho
     with ledger.call(**call()) as made:
         made.complete(answer())
     check(home, ledger)
+
+
+def test_a_clock_that_was_set_back_is_told(home: Home, ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    """Its calls count in windows that were over, and that is said: by the call, and to whoever looks."""
+    ledger.budgets.set(budget_fields("all", limit="1", period="day"))
+    assert ledger.budgets.clock_behind() is None
+    year_ago = format_time(now_us() - 365 * 24 * 3600 * 10**6)
+    held = ledger.reserve({"id": new_id(), "provider": "openai", "model": "gpt-5-mini", "started_at": year_ago})
+    assert held is not None
+    assert "set the clock right" in held.alerts[0]
+    assert year_ago in held.alerts[0]
+    with ledger.call(**call()) as made:
+        made.complete(answer())
+    assert caplog.records == [], "the clock is right"
