@@ -43,8 +43,6 @@ class LibraryCall:
 
     def __init__(self, ledger: Ledger, fields: Mapping[str, Any], request: object) -> None:
         check_field_names(fields)
-        if mistimed := fields.keys() & {"time", "started_at"}:
-            raise UsageError(f"a call that is made now begins now: leave {mistimed.pop()} out, or record it afterwards")
         if "id" in fields:
             raise UsageError("ledger.call() makes its own id; give client_call_id or call_keys instead")
         self.id = new_id()

@@ -251,7 +251,7 @@ class Budgets(RuleBasedStateMachine):
     @precondition(lambda self: self.told)
     @rule(which=st.integers(0, 99), cost=money, ledger=st.integers(0, 1), is_billed=st.booleans())
     def resolve(self, which: int, cost: str, ledger: int, is_billed: bool) -> None:
-        holds = sorted(self.model().holds)
+        holds = list(self.model().holds)  # in the order of the journal: ids are drawn, and a history must be repeatable
         if not holds:
             return
         chosen = holds[which % len(holds)]
@@ -279,7 +279,7 @@ class Budgets(RuleBasedStateMachine):
     @precondition(lambda self: self.told)
     @rule(which=st.integers(0, 99), ledger=st.integers(0, 1), is_reverted=st.booleans())
     def void(self, which: int, ledger: int, is_reverted: bool) -> None:
-        calls = sorted(self.model().calls)
+        calls = list(self.model().calls)
         if calls:
             call_id = calls[which % len(calls)]
             (self.ledgers[ledger].revert_void if is_reverted else self.ledgers[ledger].void)(call_id, "a test")
@@ -457,7 +457,7 @@ class ManyBudgets(Budgets):
 
 TestManyBudgets = pytest.mark.exhaustive(ManyBudgets.TestCase)
 TestManyBudgets.settings = settings(
-    max_examples=150,
+    max_examples=80,
     stateful_step_count=50,
     deadline=None,
     database=None,
