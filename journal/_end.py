@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -73,6 +74,11 @@ class Tail:
         if written != len(data):
             short = OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes were taken (no space left)")
             raise WriteFailed("write_failed", short, b"\n" in data[:written])
+
+    def begin_sync(self, length_bytes: int) -> None:
+        """Let the disk begin with what was written behind the end, of this length; :meth:`sync` is to follow."""
+        with contextlib.suppress(OSError):  # if it matters, the sync will tell
+            self._disk.begin_sync(self.descriptor, self.end, length_bytes)
 
     def sync(self) -> None:
         """Bring all that was written to stable storage.  Raises WriteFailed; it is not to be called again, then."""

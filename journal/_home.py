@@ -159,26 +159,27 @@ class Home:
 
     def segments(self, writer: str) -> list[Path]:
         """The segment files of a writer in their order; see :meth:`strangers` for what else has such a name."""
-        return [path for path, plain in self._named_segments(writer) if plain]
+        return self.segments_and_strangers(writer)[0]
 
     def strangers(self, writer: str) -> list[Path]:
         """What is named like a segment but is a link, FIFO, device or folder: never opened, for opening may block."""
-        return [path for path, plain in self._named_segments(writer) if not plain]
+        return self.segments_and_strangers(writer)[1]
 
-    def _named_segments(self, writer: str) -> list[tuple[Path, bool]]:
+    def segments_and_strangers(self, writer: str) -> tuple[list[Path], list[Path]]:
+        """Both, by one look at the folder."""
         folder = self.journal / writer
         try:
             with os.scandir(folder) as entries:
-                found = [
-                    (folder / entry.name, entry.is_file(follow_symlinks=False))
+                found = sorted(
+                    (entry.name, entry.is_file(follow_symlinks=False))
                     for entry in entries
                     if SEGMENT_NAME.fullmatch(entry.name)
-                ]
+                )
         except FileNotFoundError:
-            return []
+            return [], []
         except OSError as error:
             raise HomeError(f"cannot read {folder}: {error.strerror}") from None
-        return sorted(found)
+        return [folder / name for name, plain in found if plain], [folder / name for name, plain in found if not plain]
 
 
 def remedy(error: OSError) -> str:

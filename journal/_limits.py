@@ -51,6 +51,9 @@ LOCK_ASKED_TIMES = 50
 """How often the lock is asked for before it is waited for asleep: some 0.2 ms.  With eight appenders that gives 1.2
 times the events of one, where 0 gives 0.9; with 100, the slowest wait longer and no more is done."""
 
+BEGUN_BYTES_MAX = 4096
+"""Up to how much the disk is told to begin with before a sync: telling it of whole pages would also drop them."""
+
 SYNC_WAIT_S = 0.5
 """How long whoever opens a segment waits for syncs of it that go on without the lock, before beginning the next one:
 longer than nearly any sync, so that only a process that was stopped in one costs a segment."""

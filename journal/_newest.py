@@ -115,11 +115,16 @@ class NewestSegment:
         self._lock.is_news, self._looked_us = False, now
         return True
 
-    def write(self, data: bytes, give_back: Callable[[], None] | None = None) -> None:
+    def write(
+        self,
+        data: bytes,
+        give_back: Callable[[], None] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         """Write whole lines behind the end and sync them; the caller moves the end.  Raises WriteFailed.
 
         *give_back* gives the lock back between the two; where the sync then fails, the segment is left to whoever opens
-        the next one.
+        the next one.  *meanwhile* is done under the lock, while the disk is busy, and not where that is given back.
         """
         tail = self.tail
         self.adoptions_seen += _BUDGET_SET in data
@@ -129,6 +134,9 @@ class NewestSegment:
         if give_back is not None and tail.share():
             give_back()
             lock_given_back = True
+        elif meanwhile is not None:
+            tail.begin_sync(len(data))
+            meanwhile()
         try:
             tail.sync()
         except WriteFailed as failed:

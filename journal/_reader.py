@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -30,8 +30,7 @@ _NOT_OF_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _RELEASE = re.compile(r"\d{1,9}(\.\d{1,9})*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """How far one writer was read: the end of a valid line, and that line's hash."""
 
     segment: int
@@ -119,8 +118,9 @@ class _WriterScan:
         self.skip_unreadable = skip_unreadable
 
     def run(self, since: Position | None) -> None:
-        paths = {int(path.stem): path for path in self.home.segments(self.writer)}
-        for stranger in self.home.strangers(self.writer):
+        segments, strangers = self.home.segments_and_strangers(self.writer)
+        paths = {int(path.stem): path for path in segments}
+        for stranger in strangers:
             self._note("segment_strange", stranger, "it is no plain file and is not read: move it away")
         numbers = sorted(number for number in paths if since is None or number >= since.segment)
         if since is not None and (not numbers or numbers[0] != since.segment):

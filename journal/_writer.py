@@ -14,6 +14,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -107,6 +108,8 @@ class Appender:
         self._locked = _Locked(self._lock, self._newest)
         self.last_written: Written | None = None
         """Of the last append, whether or not it has returned: for who folds what it appended itself."""
+        self.failures = 0
+        """Grows with each write of which it is not known that it is durable."""
         _appenders.add(self)
 
     @property
@@ -132,15 +135,23 @@ class Appender:
         tail = self._newest.tail
         if tail.number != segment or tail.end < offset_bytes:
             return None
+        if tail.end == offset_bytes:
+            return b""
         try:
             return self.disk.read_at(tail.descriptor, offset_bytes, tail.end - offset_bytes)
         except OSError as error:
             raise HomeError(f"cannot read {tail.path}: {error.strerror}") from error
 
-    def append(self, events: Sequence[NewEvent] | Callable[[], Sequence[NewEvent]]) -> list[Appended]:
+    def append(
+        self,
+        events: Sequence[NewEvent] | Callable[[], Sequence[NewEvent]],
+        meanwhile: Callable[[Written], None] | None = None,
+    ) -> list[Appended]:
         """Make the events durable, under one lock and one sync (batches over the limit: one sync each 4 MiB).
 
-        A function says under the lock what is to be appended, and may raise; then nothing is written.
+        A function says under the lock what is to be appended, and may raise; then nothing is written.  *meanwhile* is
+        called, under the lock, while the disk is busy with a single event, where nobody waits for the lock: nobody
+        knows yet whether it will be durable (:attr:`failures`).
 
         Raises AppendRefused where nothing of them can appear, AppendUnknown where they may, HomeError where the
         home cannot be used.  After an exception, appending the same events under their ids is always safe.
@@ -157,7 +168,8 @@ class Appender:
                         return []
                 assert not callable(events)
                 try:
-                    return self._append_at_end(events, self._lock.give_back if self._lock.was_contended else None)
+                    give_back = self._lock.give_back if self._lock.was_contended else None
+                    return self._append_at_end(events, give_back, meanwhile)
                 except WriteFailed as error:
                     self._newest.forget()
                     failed = error
@@ -231,11 +243,16 @@ class Appender:
         self._look()
         return self._append_at_end(events)
 
-    def _append_at_end(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
+    def _append_at_end(
+        self,
+        events: Sequence[NewEvent],
+        give_back: Callable[[], None] | None = None,
+        meanwhile: Callable[[Written], None] | None = None,
+    ) -> list[Appended]:
         """Append in batches.  Raises WriteFailed where *give_back* was called and the sync failed: then the segment is
         left, and the lock is somebody else's."""
         if len(events) == 1 and not self._newest.above_merged:  # nearly always
-            return self._append_batch(events, give_back)
+            return self._append_batch(events, give_back, meanwhile)
         done: list[Appended] = []
         batch: list[NewEvent] = []
         size = 0
@@ -281,10 +298,15 @@ class Appender:
         refusal = LockHeld if isinstance(cause, TimeoutError) else AppendRefused
         return refusal(f"{self.home.path}: {cause.strerror or cause}; nothing was written; {remedy(cause)}")
 
-    def _append_batch(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None) -> list[Appended]:
+    def _append_batch(
+        self,
+        events: Sequence[NewEvent],
+        give_back: Callable[[], None] | None,
+        meanwhile: Callable[[Written], None] | None = None,
+    ) -> list[Appended]:
         """Write a batch; where that fails, once more in the next segment."""
         try:
-            return self._write(events, give_back)
+            return self._write(events, give_back, meanwhile)
         except WriteFailed as failed:
             if failed.lock_given_back:
                 raise
@@ -325,7 +347,12 @@ class Appender:
                 ) from again.error
             raise AppendRefused(f"{problem}: nothing was written; {remedy(again.error)}") from again.error
 
-    def _write(self, events: Sequence[NewEvent], give_back: Callable[[], None] | None = None) -> list[Appended]:
+    def _write(
+        self,
+        events: Sequence[NewEvent],
+        give_back: Callable[[], None] | None = None,
+        meanwhile: Callable[[Written], None] | None = None,
+    ) -> list[Appended]:
         tail, writer = self._newest.tail, self._newest.writer.writer
         if tail.tick + len(events) >= limits.TICK_MAX:
             raise AppendRefused(f"writer {writer} has used up its ticks: nothing was written")
@@ -349,12 +376,16 @@ class Appender:
                 self._newest.open_next("full")
             except (OSError, WriteFailed) as error:
                 raise self._refused(error) from error
-            return self._write(events, give_back)
-        self._newest.write(data, give_back)
-        start, tail.end = tail.end, tail.end + len(data)
-        tail.hash, tail.seq, tail.tick, tail.holds_events = previous, seq, tick, True
-        ends = tuple(accumulate(map(len, lines), initial=start))[1:]
-        self.last_written = Written(
-            tail.number, start, tail.end, previous, seq, tick, ends, tuple([each.id for each in done]), time
-        )
+            return self._write(events, give_back, meanwhile)
+        end = tail.end + len(data)
+        ends = tuple(accumulate(map(len, lines), initial=tail.end))[1:]
+        ids = tuple([each.id for each in done])
+        written = Written(tail.number, tail.end, end, previous, seq, tick, ends, ids, time)
+        try:
+            self._newest.write(data, give_back, partial(meanwhile, written) if meanwhile is not None else None)
+        except BaseException:
+            self.failures += 1
+            raise
+        tail.end, tail.hash, tail.seq, tail.tick, tail.holds_events = end, previous, seq, tick, True
+        self.last_written = written
         return done

@@ -122,7 +122,7 @@ class Manifest:
             "marks": asdict(self.marks) if self.marks else None,
             "rates": asdict(self.rates) if self.rates else None,
             "repriced_through": dict(self.repriced_through),
-            "positions": {writer: asdict(position) for writer, position in self.positions.items()},
+            "positions": {writer: position._asdict() for writer, position in self.positions.items()},
             "findings": [asdict(finding) for finding in self.findings],
             "boot": self.boot,
             "read_from": dict(self.read_from),

@@ -32,12 +32,11 @@ class Alert(NamedTuple):
 
 def may_be_due(fold: Fold, data: Mapping[str, Any], started_us: int, added: Mapping[int, int]) -> bool:
     """Whether a call brings a window to a threshold, or it is there already: nearly always not, and soon told."""
-    for key in fold.scopes.keys(data, started_us):
-        for budget in fold.budgets_of(key[0]):
-            if budget.warn_percent:
-                spent = spent_pico(budget, window_sums(fold, key, started_us)) + _spent(budget, added)
-                if spent * 100 >= budget.warn_percent[0] * budget.limit_pico:  # a raise only moves it up
-                    return True
+    for budget, key in fold.covering(fold.scopes.keys(data, started_us)):
+        if budget.warn_percent:
+            spent = spent_pico(budget, window_sums(fold, key, started_us)) + _spent(budget, added)
+            if spent * 100 >= budget.warn_percent[0] * budget.limit_pico:  # a raise only moves it up
+                return True
     return False
 
 
@@ -72,8 +71,8 @@ def alerts_due(
 
 def _spent(budget: Budget, added: Mapping[int, int]) -> int:
     """What of the added sums is spent, for this budget."""
-    counted = (CALLS, RESOLVED, UNPRICED) if budget.on_lost == "release" else (CALLS, RESOLVED, UNPRICED, LOST)
-    return sum(added.get(index, 0) for index in counted)
+    spent = added.get(CALLS, 0) + added.get(RESOLVED, 0) + added.get(UNPRICED, 0)
+    return spent if budget.on_lost == "release" else spent + added.get(LOST, 0)
 
 
 def _is_armed_again(

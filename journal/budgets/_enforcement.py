@@ -321,7 +321,7 @@ class Enforcement:
 
         for _ in range(ATTEMPTS_MAX):
             try:
-                self._appender.append(decided)
+                self._appender.append(decided, self.guard.fold_meanwhile)
                 return
             except _Stale:
                 self.guard.rebuild(progress=progress)
@@ -399,15 +399,16 @@ class _Decision:
 
 def refusals_of(stand: Sequence[Standing], size: Size, asked: Mapping[str, Any]) -> list[Refused]:
     """What the windows that cover a call have against a hold of this size."""
-    found = []
+    found, amount = [], size.hold_pico
     for each in stand:
         if not each.blocks:
             continue
         cause = size.causes.get(id(each))
+        left = each.left_pico
         if cause is not None:
             found.append(refusal_of(each, cause[0], detail=cause[1], asked=asked))
-        elif size.hold_pico > max(each.left_pico, 0) or (size.is_unknown and each.left_pico <= 0):
-            found.append(refusal_of(each, "limit", amount=size.hold_pico, asked=asked))
+        elif amount > max(left, 0) or (size.is_unknown and left <= 0):
+            found.append(refusal_of(each, "limit", amount=amount, asked=asked))
     return found
 
 

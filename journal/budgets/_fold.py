@@ -178,7 +178,7 @@ class Fold(SetBudgets):
 
     def _take_out(self, hold: Mapping[str, Any]) -> None:
         """Take a hold that no call has ended out of the sums."""
-        keys, amount = _keys(hold), int(hold["amount"])
+        keys, amount = hold["keys"], int(hold["amount"])
         if hold["state"] == "open":
             self._add(keys, [(OPEN, -amount), (OPEN_COUNT, -1)])
         elif hold["state"] == "lost":
@@ -210,6 +210,12 @@ class Fold(SetBudgets):
             self.store.histories.put(key, history)
         return history
 
+    def learn_from(self, data: Mapping[str, Any]) -> None:
+        """Keep now what a call took that was taken in, before anybody asks for it."""
+        key = history_key(data["provider"], data["model"], data.get("prompt"))
+        if key in self._lessons:
+            self.history(key)
+
     def learn_what_was_put_off(self) -> None:
         """Keep what calls took of which nobody has asked yet: of each prompt and model the last ones."""
         put_off, self._put_off = self._put_off or {}, None
@@ -230,7 +236,7 @@ class Fold(SetBudgets):
             "state": "open",
             "amount": str(amount),
             "started_at": data["started_at"],
-            "keys": [list(key) for key in keys],
+            "keys": keys,
             "writer": place.writer,
             "holder": data["holder"],
             "call_id": data["call_id"],
@@ -262,7 +268,7 @@ class Fold(SetBudgets):
             return
         self._take_out(hold)
         self.store.holds.put(hold_id, {**hold, "state": "lost", "cause": event["data"]["cause"]})
-        self._add(_keys(hold), [(LOST, int(hold["amount"])), (LOST_COUNT, 1)])
+        self._add(hold["keys"], [(LOST, int(hold["amount"])), (LOST_COUNT, 1)])
 
     def _resolved(self, event: Mapping[str, Any], place: Place) -> None:
         hold_id, data = event["data"]["hold_id"], event["data"]
@@ -274,7 +280,7 @@ class Fold(SetBudgets):
         counted = call_id is None or not self._has_exceptions or _counts(self.store.exceptions.get(call_id))
         if counted:
             self._take_out(hold)
-            self._add(_keys(hold), [(RESOLVED, resolved)])
+            self._add(hold["keys"], [(RESOLVED, resolved)])
         self.store.holds.put(hold_id, {**hold, "state": "resolved", "resolved": str(resolved)})
 
     def _voided(self, event: Mapping[str, Any], place: Place) -> None:
@@ -317,10 +323,6 @@ class Fold(SetBudgets):
         data = event["data"]
         keys = self.scopes.keys(data, parse_time(data["effective_at"]))
         self._add(keys, [(ADJUSTMENTS, usd_to_pico(data["amount_usd"]))])
-
-
-def _keys(hold: Mapping[str, Any]) -> list[SumsKey]:
-    return [(scope, group, slot) for scope, group, slot in hold["keys"]]
 
 
 def _counts(exception: Mapping[str, Any] | None) -> bool:

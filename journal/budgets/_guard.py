@@ -1,6 +1,6 @@
 """The guard: the fold of the home's journal, brought up to its last line whenever a call is to be decided on.
 
-Its state is a cache in ``guard/``, written every 256 KiB of journal, together with the position up to which it holds.
+Its state is a cache in ``guard/``, written every 128 KiB of journal, together with the position up to which it holds.
 Each process keeps the rows that it touches, and folds on from there; where another process has written the file
 meanwhile, what is kept is forgotten, for a row that is read then may be ahead of those that were kept.  Where the file
 is missing, damaged, of another release, or no longer what the journal says, it is built anew from the journal, without
@@ -15,7 +15,6 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +36,7 @@ from ._scopes import Scopes
 from ._set_budgets import NewScope
 from ._store import FILE_NAME, IdsRepeat, Place, Store
 
-FLUSH_BYTES = 256 * 1024
+FLUSH_BYTES = 128 * 1024
 """How much journal is folded before the state is written: what a new process must fold, in 2 ms."""
 
 ATTEMPTS_MAX = 5
@@ -75,6 +74,8 @@ class Guard:
         self._folded_bytes = 0
         self._expected: Sequence[tuple[NewEvent, Mapping[str, Any]]] = ()
         self._before: Written | None = None
+        self._failures = 0
+        """Of the appender, as of when what is kept was known to be durable."""
         self._names_seen = -1
         self._inherited: list[Fold] = []
         _guards.add(self)
@@ -132,17 +133,35 @@ class Guard:
     def catch_up(self) -> bool:
         """Fold what was appended since; False where the state is to be built anew.  Called under the lock."""
         writer = self._appender.present_writer
+        if self._failures != self._appender.failures:
+            self.close()  # what was folded while it was being synced may not stand, or not there
+            self._failures = self._appender.failures
         try:
             if self._fold is None or self._stamp != self._present_stamp():
                 return self._open(writer)
-            if self._names_seen != self._appender.names_seen and (self._was_set_back() or self._others_grew(writer)):
-                return False
+            if self._names_seen != self._appender.names_seen:
+                if self._was_set_back() or self._others_grew(writer, self._positions):
+                    return False
+                self._names_seen = self._appender.names_seen
             return self._fold_tail(writer)
-        except (NewScope, ImportsAreKeyed, Unplaced, _Unfoldable, sqlite3.Error):
+        except _CANNOT_GO_ON:
             self.close()
             return False
         except BaseException:
             self.close()  # a part of a line's sums may have been added
+            raise
+
+    def fold_meanwhile(self, written: Written) -> None:
+        """Fold what was expected and is being synced: time in which there is nothing else to do.
+
+        Called under the lock.  Where the sync fails, :meth:`catch_up` finds that out by the appender's failures.
+        """
+        try:
+            self._fold_expected(self._appender.present_writer, written)
+        except _CANNOT_GO_ON:
+            self.close()
+        except BaseException:
+            self.close()
             raise
 
     def flush_if_due(self) -> bool:
@@ -276,11 +295,8 @@ class Guard:
             if not all(self._still_stands(name, position, restarted) for name, position in positions.items()):
                 raise _Unfoldable
             fold = _stored_fold(store, own_writers(self._home), self.read_event)
-            scan = scan_journal(self._home, positions, locked=True, skip_unreadable=True)
-            if scan.rewound or any(chunk.writer != writer for chunk in scan.chunks):
+            if self._others_grew(writer, positions):
                 raise _Unfoldable
-            if any(finding.kind == "line_damaged" for finding in scan.findings):
-                raise _Unfoldable  # a fold from the beginning looks at what it may have been
         except (_Unfoldable, sqlite3.Error, AttributeError, KeyError, TypeError, ValueError, InputRefused, UsageError):
             store.close()
             return False
@@ -289,7 +305,7 @@ class Guard:
             raise
         self._fold, self._stamp, self._folded_bytes = fold, stamp, 0
         self._positions, self._names_seen = positions, self._appender.names_seen
-        self._fold_chunks(scan, writer)
+        self._fold_tail(writer)
         if restarted:
             self.flush()
         return self._fold is not None
@@ -311,24 +327,23 @@ class Guard:
         """Whether a line is gone up to which was folded, as where a copy of the journal was put in its place."""
         return not all(self._still_stands(name, position, False) for name, position in self._positions.items())
 
-    def _others_grew(self, writer: str) -> bool:
-        """Whether other writers' files have lines that were not folded, as after a merge that was killed."""
-        others = {name: position for name, position in self._positions.items() if name != writer}
-        self._names_seen = self._appender.names_seen
-        for name in self._home.writers():
-            if name != writer:
-                since = {name: others[name]} if name in others else None
-                scan = scan_journal(self._home, since, writer=name, locked=True, skip_unreadable=True)
-                if scan.rewound or scan.chunks:
-                    return True
-        return False
+    def _others_grew(self, writer: str, positions: Mapping[str, Position]) -> bool:
+        """Whether other writers' files have lines that were not folded, as after a merge that was killed, or are gone
+        of which lines were."""
+        others = {name for name in self._home.writers() if name != writer}
+        for name in others:
+            since = {name: positions[name]} if name in positions else None
+            scan = scan_journal(self._home, since, writer=name, locked=True, skip_unreadable=True)
+            if scan.rewound or scan.chunks:
+                return True
+        return not others.issuperset(name for name in positions if name != writer)
 
-    def _fold_expected(self, writer: str) -> None:
+    def _fold_expected(self, writer: str, written: Written | None) -> None:
         """Take what this process appended last, if that is what follows: nobody else wrote before it, for it was
         decided on under the same lock."""
         expected, self._expected = self._expected, ()
-        written, position = self._appender.last_written, self._positions.get(writer)
-        if written is None or written is self._before or position is None:
+        position = self._positions.get(writer)
+        if not expected or written is None or written is self._before or position is None:
             return
         if written.ids != tuple([event.id for event, _ in expected]):
             return  # what was decided was never written, and something else was
@@ -338,6 +353,7 @@ class Guard:
         for (event, data), end in zip(expected, written.ends, strict=True):
             told = {"type": event.type, "id": event.id, "v": 1, "time": written.time, "data": data}
             self.fold.take(told, Place(writer, written.segment, start))
+            self.fold.learn_from(data)
             start = end
         read = position.lines + len(expected)
         self._positions[writer] = Position(
@@ -347,14 +363,14 @@ class Guard:
 
     def _fold_tail(self, writer: str) -> bool:
         if self._expected:
-            self._fold_expected(writer)
+            self._fold_expected(writer, self._appender.last_written)
         position = self._positions.get(writer)
         data = self._appender.read_behind(position.segment, position.offset_bytes) if position is not None else None
         if data is None or position is None:
             since = {writer: position} if position is not None else None
             scan = scan_journal(self._home, since, writer=writer, locked=True, skip_unreadable=True)
-            if scan.rewound:
-                raise _Unfoldable
+            if scan.rewound or any(finding.kind == "line_damaged" for finding in scan.findings):
+                raise _Unfoldable  # a fold from the beginning looks at what a damaged line may have been
             self._fold_chunks(scan, writer)
             return True
         if not data:
@@ -436,6 +452,10 @@ class _Unfoldable(Exception):
     """The state cannot be gone on from."""
 
 
+_CANNOT_GO_ON = (NewScope, ImportsAreKeyed, Unplaced, _Unfoldable, sqlite3.Error)
+"""Why what is kept is given up, and read or built anew."""
+
+
 def _stored_fold(store: Store, own: tuple[str, ...], read_event: Callable[[Place], Mapping[str, Any]]) -> Fold:
     numbered = {
         int(number): Scope.of_data(orjson.loads(definition)) for number, definition in store.meta("scopes").items()
@@ -449,7 +469,7 @@ def _meta(fold: Fold, positions: Mapping[str, Position]) -> dict[str, Any]:
     return {
         "boot_id": boot_id(),
         "own_writers": fold.own_writers,
-        "positions": {writer: asdict(position) for writer, position in positions.items()},
+        "positions": {writer: position._asdict() for writer, position in positions.items()},
         "scopes": {str(number): scope.definition for number, scope in fold.scopes.numbered.items()},
         "keyed": fold.keyed,
         **fold.kept(),

@@ -52,6 +52,7 @@ class SetBudgets:
         self.latest = ""
         """The latest time at which a clock stood when an event was journaled."""
         self._by_scope: tuple[int, dict[int, list[Budget]]] = (-1, {})
+        self._covering: tuple[list[SumsKey], int, list[tuple[Budget, SumsKey]]] = ([], -1, [])
         self._budget_events: dict[str, list[Mapping[str, Any]]] = {}
         self._removed_ids: set[bytes] = set()
         self._event: Mapping[str, Any] = {}
@@ -72,6 +73,18 @@ class SetBudgets:
                     found.setdefault(number, []).append(budget)
             self._by_scope = (self.budget_changes, found)
         return self._by_scope[1].get(scope_number, ())
+
+    def covering(self, keys: list[SumsKey]) -> list[tuple[Budget, SumsKey]]:
+        """The budgets that count what counts under these keys, in the order in which they were set.
+
+        Asked for with the same list as a call is held and settled, and kept for it.
+        """
+        asked, changes, found = self._covering
+        if asked is not keys or changes != self.budget_changes:
+            found = [(budget, key) for key in keys for budget in self.budgets_of(key[0])]
+            found.sort(key=_tick)
+            self._covering = (keys, self.budget_changes, found)
+        return found
 
     def kept(self) -> dict[str, Any]:
         """What :meth:`restore` takes, as JSON values."""
@@ -211,6 +224,10 @@ def spent_pico(budget: Budget | None, sums: Sequence[int]) -> int:
     """What a window's sums come to for a budget, without what is held: None for one that a call declares."""
     spent = sums[CALLS] + sums[RESOLVED] + sums[UNPRICED] + sums[ADJUSTMENTS]
     return spent if budget is not None and budget.on_lost == "release" else spent + sums[LOST]
+
+
+def _tick(covering: tuple[Budget, SumsKey]) -> int:
+    return covering[0].tick
 
 
 def _remembered(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,12 +124,18 @@ class History:
         book = cost.get("book", "")  # which an event need not name
         if book not in books:
             books = [*books, book]
+        input_tokens = output_tokens = 0
+        for bucket, count in usage.items():
+            if bucket in TIER_BUCKETS:
+                input_tokens += count
+            elif bucket in _OUTPUT_TOKENS:
+                output_tokens += count
         call = _Past(
             books.index(book),
             request_bytes,
-            sum(count for bucket, count in usage.items() if bucket in TIER_BUCKETS),
+            input_tokens,
             input_pico,
-            sum(count for bucket, count in usage.items() if bucket in _OUTPUT_TOKENS),
+            output_tokens,
             output_pico,
             usage,
             data.get("pricing_context"),

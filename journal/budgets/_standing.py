@@ -107,13 +107,8 @@ def standings(
 ) -> list[Standing]:
     """How every budget stands that covers a call of these recorded fields: in the order in which they were set, then
     those that the call declares."""
-    found = [
-        standing(fold, budget, key, started_us)
-        for key in fold.scopes.keys(data, started_us)
-        for budget in fold.budgets_of(key[0])
-    ]
-    if len(found) > 1:
-        found.sort(key=_tick)
+    covering = fold.covering(fold.scopes.keys(data, started_us))
+    found = [standing(fold, budget, key, started_us) for budget, key in covering]
     for each in declared:
         number = DECLARED[each["scope"]]
         value = data.get(each["scope"])
@@ -122,10 +117,6 @@ def standings(
             limit_pico, window = usd_to_pico(each["limit_usd"]), summed.window(started_us)
             found.append(Standing(None, each["scope"], summed, key, window, limit_pico, fold.store.sums(key)))
     return found
-
-
-def _tick(each: Standing) -> int:
-    return each.budget.tick if each.budget is not None else 0
 
 
 def standing(fold: Fold, budget: Budget, key: SumsKey, instant_us: int) -> Standing:

@@ -31,6 +31,9 @@ FILE_NAME = f"budgets-{FORMAT}.sqlite3"
 ROWS_KEPT_MAX = 50_000
 """Rows that are kept in memory after they were written: some 30 MB."""
 
+IDS_KEPT_MAX = 10_000
+"""Ids that are kept in memory after they were written, so that nobody need look for a younger one: 1 MB."""
+
 ABSENT_MAX = 1_000
 """Ids that are remembered as not seen yet: a call's is asked for three times before its event comes."""
 
@@ -182,7 +185,7 @@ class Store:
                 self._connection.execute("PRAGMA journal_mode=PERSIST")
                 self._connection.execute("PRAGMA synchronous=FULL")
                 self._connection.execute("PRAGMA mmap_size=0")
-            self.holds = Rows(self._connection, "hold")
+            self.holds = Rows(self._connection, "hold", read=_with_keys)
             self.exceptions = Rows(self._connection, "exception")
             self.histories = Rows(
                 self._connection, "history", read=History, write=lambda history: history.rows, read_at_once=False
@@ -192,10 +195,15 @@ class Store:
             self._changed: set[SumsKey] = set()
             self._slots: dict[tuple[int, str], dict[int, Sums]] = {}
             self._running: dict[tuple[int, str], tuple[int, int, Sums]] = {}
+            self._rolling: set[int] = set()
+            """The scopes of which sums over several slots are kept in ``_running``."""
             self._places: dict[str, Place] = {}
             self._absent: set[str] = set()
             self._newest = ""
-            """When the newest id was made of those that say it: an id that is newer was not seen."""
+            """When the newest id was made of those that say it."""
+            self._newest_not_kept = ""
+            """The same of the ids that are not in ``_kept_ids``: an id that is newer is there, or was not seen."""
+            self._kept_ids: set[str] = set()
             self._keys: dict[str, list[tuple[str, str]]] = {}
             self._writers: list[str] = []
             self.is_new = new or path is None
@@ -203,6 +211,7 @@ class Store:
             self._only_new_ids = only_new_ids
             if not new and path is not None:
                 self._writers, self._newest = self.meta("writers"), self.meta("newest")
+                self._newest_not_kept = self._newest
         except BaseException:
             self._connection.close()
             raise
@@ -226,7 +235,7 @@ class Store:
                 sums = self.sums(key)
             for index, amount in amounts:
                 sums[index] += amount
-            if self._running:
+            if key[0] in self._rolling:
                 self._add_running(key, amounts)
         self._changed.update(keys)
 
@@ -260,6 +269,7 @@ class Store:
             within = [sums for slot, sums in slots.items() if start <= slot < end]
             running = (start, end, [sum(column) for column in zip(_NOTHING, *within, strict=True)])
             self._running[scope, group] = running
+            self._rolling.add(scope)
         return running[2]
 
     def slots_of(self, scope: int, group: str) -> list[tuple[int, Sums]]:
@@ -307,9 +317,9 @@ class Store:
 
     def knows(self, event_id: str) -> bool:
         """Whether an event was taken before."""
-        if event_id in self._places:
+        if event_id in self._kept_ids:
             return True
-        if self._only_new_ids or event_id in self._absent or _made_at(event_id) > self._newest:
+        if self._only_new_ids or event_id in self._absent or _made_at(event_id) > self._newest_not_kept:
             return False
         if self.place(event_id) is not None:
             return True
@@ -321,6 +331,7 @@ class Store:
     def put_place(self, event_id: str, place: Place) -> None:
         """Remember where an event stands."""
         self._places[event_id] = place
+        self._kept_ids.add(event_id)
         self._absent.discard(event_id)
         made_at = _made_at(event_id)
         if made_at > self._newest:
@@ -393,6 +404,9 @@ class Store:
         if written.rowcount < len(places) and self._only_new_ids:
             raise IdsRepeat
         self._places.clear()
+        if len(self._kept_ids) > IDS_KEPT_MAX:
+            self._kept_ids.clear()
+            self._newest_not_kept = self._newest
         keys = [(key, event_id, rank) for key, calls in self._keys.items() for rank, event_id in calls]
         self._connection.executemany("INSERT OR REPLACE INTO call_key VALUES (?, ?, ?)", keys)
         self._keys.clear()
@@ -411,6 +425,15 @@ def _loaded(value: bytes) -> Any:
         return orjson.loads(value)
     except ValueError as error:
         raise sqlite3.DatabaseError(f"a row is damaged: {error}") from error
+
+
+def _with_keys(hold: Any) -> Any:
+    """A hold with the keys of its windows as they are asked for: JSON has no tuples."""
+    try:
+        hold["keys"] = [tuple(key) for key in hold["keys"]]
+    except (KeyError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"a row is damaged: {error}") from error
+    return hold
 
 
 def _parse(amounts: str) -> Sums:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from keledger.journal.budgets import _enforcement, _guard, _holders, budget_fiel
 from keledger.journal.budgets._store import FILE_NAME
 from keledger.projections import ReportOptions, open_projection, report_daily
 from tests.journal.support import events, newest_segment
-from tests.promises.support import Tell, in_child, kill_me, started_child
+from tests.promises.support import FaultyDisk, Tell, failing, in_child, kill_me, started_child
 
 from .support import answer, call, check, row, set_budget
 
@@ -208,6 +210,30 @@ def test_a_file_that_is_ahead_of_a_journal_set_back_is_built_anew(
             shutil.copytree(tmp_path / "meanwhile" / "guard", spent.path / "guard")
         assert row(ledger)["spent_usd"] == ("0.009452" if goes_on else "0.00804")
         check(spent, ledger)
+
+
+def test_what_was_folded_while_its_sync_failed_is_forgotten(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is no event then, and stands in the next segment once more; nothing is built anew for that."""
+    set_budget(home, limit="1")
+    disk = FaultyDisk(0, failing(errno.EIO), ["sync"])
+    with Ledger(home, program="test", disk=disk) as ledger:
+        assert row(ledger)["spent_usd"] == "0"
+        monkeypatch.setattr(_guard.Guard, "rebuild", not_asked_for)
+        for failed in (1, 2):
+            with ledger.call(**call()) as made:
+                disk.made.clear()
+                disk.at = failed
+                made.complete(answer())
+            disk.at = 0
+            assert row(ledger)["spent_usd"] == str(failed * Decimal("0.00201"))
+    monkeypatch.undo()
+    with Ledger.open(home.path) as ledger:
+        check(home, ledger)
+
+
+def not_asked_for(*_: Any, **__: Any) -> None:
+    """For what must not be done."""
+    raise AssertionError("the state was built anew")
 
 
 def test_ledgers_that_write_it_in_turn_never_count_twice(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
