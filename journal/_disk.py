@@ -215,7 +215,7 @@ class Disk:
         """Give a file a second name that must not exist yet."""
         os.link(source, target, follow_symlinks=False)
 
-    def replace(self, source: Path, target: Path) -> None:
+    def replace(self, source: Path | str, target: Path | str) -> None:
         """Rename over: for files beside ``journal/`` only, never for one in it."""
         os.replace(source, target)
 

@@ -31,7 +31,7 @@ from keledger.journal.prices import Book
 from ._alerts import Alert, alerts_due, may_be_due
 from ._fold import Fold
 from ._guard import ATTEMPTS_MAX, Guard
-from ._holders import Holders, left_files, remove_file, why_lost
+from ._holders import Holders, left_files, remove_file, remove_spares_of_the_dead, why_lost
 from ._passing import Progress
 from ._refusing import Refused, refusal_of, refused_together, unreadable_refusals
 from ._size import Size, size_call
@@ -238,6 +238,7 @@ class Enforcement:
             hold = fold.store.holds.get(hold_id)
             if (hold is None or hold["state"] != "open") and not self._holders.has(hold_id):
                 remove_file(self._home, self._disk, hold_id)
+        remove_spares_of_the_dead(self._home, self._disk)
 
     def raise_alerts(self, recorded: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
         """Raise the alerts that are due in the present windows of calls that were recorded; a sentence for each.

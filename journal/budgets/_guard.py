@@ -67,6 +67,7 @@ class Guard:
         self._home, self._disk, self._appender = home, disk, appender
         self.read_event = read_event_of(home)
         self._path = home.path / "guard" / FILE_NAME
+        self._path_text = str(self._path)
         self._building = threading.Lock()
         self._fold: Fold | None = None
         self._stamp: tuple[int, ...] | None = None
@@ -429,7 +430,7 @@ class Guard:
 
     def _present_stamp(self) -> tuple[int, ...] | None:
         try:
-            status = os.stat(self._path)
+            status = os.stat(self._path_text)
         except OSError:
             return None
         return status.st_ino, status.st_mtime_ns, status.st_size

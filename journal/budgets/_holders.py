@@ -2,10 +2,14 @@
 
 The kernel gives the lock back when the process ends, however it ends; so who finds it free, under the home's lock,
 knows that nobody is left to say how the call went.  They are no cache: they stand for calls that are under way.
+
+A file whose hold has ended is kept, locked, under a name that begins with a dot, and is given to the next hold of the
+process: to rename it takes a third of the time that it takes to make one and remove it.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import functools
@@ -26,6 +30,9 @@ _START_FIELD = 22
 """Of /proc/PID/stat, counted from 1: when the process started, in ticks since the boot (proc(5))."""
 
 
+SPARES_MAX = 8
+"""Files that are kept for the next holds of a process: as many as it mostly has calls under way at once."""
+
 _all_holders: weakref.WeakSet[Holders] = weakref.WeakSet()
 
 
@@ -34,7 +41,13 @@ def _drop_inherited() -> None:
         holders.drop_inherited()
 
 
+def _remove_spares() -> None:
+    for holders in list(_all_holders):
+        holders.remove_spares()
+
+
 os.register_at_fork(after_in_child=_drop_inherited)
+atexit.register(_remove_spares)
 
 
 class Holders:
@@ -43,6 +56,7 @@ class Holders:
     def __init__(self, home: Home, disk: Disk) -> None:
         self._folder, self._disk = str(home.path / "holds"), disk
         self._descriptors: dict[str, int] = {}
+        self._spares: list[tuple[str, int]] = []
         _all_holders.add(self)
 
     def take(self, hold_id: str) -> dict[str, Any]:
@@ -51,26 +65,68 @@ class Holders:
         Called under the home's lock, before the event is written.  Raises AppendRefused.
         """
         holder = this_process()
+        path = f"{self._folder}/{hold_id}"
         try:
-            descriptor = self._create(hold_id)
+            if self._take_spare(hold_id, path):
+                return holder
+            descriptor = self._create(path)
             self._descriptors[hold_id] = descriptor
             if not self._disk.lock(descriptor, 0):
                 raise OSError(errno.EWOULDBLOCK, "another process has locked it")
             os.write(descriptor, orjson.dumps(holder))
         except OSError as error:
-            self.give_back(hold_id)
+            self._remove(hold_id)
             raise AppendRefused(
                 f"cannot keep a hold in {self._folder}: {error.strerror}; nothing was reserved; {remedy(error)}"
             ) from error
         return holder
 
+    def _take_spare(self, hold_id: str, path: str) -> bool:
+        """Give a spare file the hold's name; False where that has one already, or the spare's is gone."""
+        try:
+            spare, descriptor = self._spares.pop()
+        except IndexError:  # another thread has just closed this
+            return False
+        try:
+            if not self._disk.exists(path):  # under the lock, under which alone they are made
+                self._disk.replace(spare, path)
+                self._descriptors[hold_id] = descriptor
+                return True
+        except OSError:
+            pass
+        self._remove_file(spare, descriptor)
+        return False
+
     def give_back(self, hold_id: str) -> None:
         """Remove the file of a hold that has ended, or was never made; nothing where it is not this process's."""
+        if len(self._spares) >= SPARES_MAX:
+            self._remove(hold_id)
+            return
         descriptor = self._descriptors.pop(hold_id, None)
         if descriptor is not None:
-            with contextlib.suppress(OSError):
-                self._disk.remove(f"{self._folder}/{hold_id}")
-            close_quietly(self._disk, descriptor)
+            spare = f"{self._folder}/.{hold_id}"
+            try:
+                self._disk.replace(f"{self._folder}/{hold_id}", spare)
+            except OSError:  # removed by hand, perhaps
+                self._remove_file(f"{self._folder}/{hold_id}", descriptor)
+            else:
+                self._spares.append((spare, descriptor))
+
+    def _remove(self, hold_id: str) -> None:
+        descriptor = self._descriptors.pop(hold_id, None)
+        if descriptor is not None:
+            self._remove_file(f"{self._folder}/{hold_id}", descriptor)
+
+    def _remove_file(self, path: str, descriptor: int) -> None:
+        with contextlib.suppress(OSError):
+            self._disk.remove(path)
+        close_quietly(self._disk, descriptor)
+
+    def remove_spares(self) -> None:
+        """Remove the files that were kept for the next holds."""
+        spares, self._spares = self._spares, []
+        for spare, descriptor in spares:
+            self._remove_file(spare, descriptor)
 
     def let_go(self, hold_id: str) -> None:
         """Unlock the file of a hold whose call could not be journaled: whoever finds it calls the hold lost."""
@@ -86,9 +142,9 @@ class Holders:
         """Let go of all."""
         for hold_id in list(self._descriptors):
             self.let_go(hold_id)
+        self.remove_spares()
 
-    def _create(self, hold_id: str) -> int:
-        path = f"{self._folder}/{hold_id}"
+    def _create(self, path: str) -> int:
         try:
             return self._disk.create_exclusive(path)
         except FileNotFoundError:
@@ -99,10 +155,11 @@ class Holders:
 
     def drop_inherited(self) -> None:
         """In a forked child: an open copy would keep the locks when the parent has died."""
-        for descriptor in self._descriptors.values():
+        for descriptor in (*self._descriptors.values(), *(descriptor for _, descriptor in self._spares)):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._descriptors.clear()
+        self._spares.clear()
 
 
 def this_process() -> dict[str, Any]:
@@ -143,6 +200,17 @@ def remove_file(home: Home, disk: Disk, hold_id: str) -> None:
 
 def left_files(home: Home) -> list[str]:
     """The holds of which a file is there."""
+    return [name for name in _names(home) if not name.startswith(".")]
+
+
+def remove_spares_of_the_dead(home: Home, disk: Disk) -> None:
+    """Remove the files that were kept for holds to come by processes that are gone.  Called under the home's lock."""
+    for name in _names(home):
+        if name.startswith(".") and why_lost(home, disk, name, {}) is not None:
+            remove_file(home, disk, name)
+
+
+def _names(home: Home) -> list[str]:
     with contextlib.suppress(OSError):
         return sorted(os.listdir(home.path / "holds"))
     return []

@@ -82,6 +82,8 @@ def test_who_is_killed_at_any_call_has_granted_nothing_that_is_not_journaled(
     assert at > 20
     assert ended.status == 0
     no_hold_ended_twice(home)
+    with Ledger.open(home.path) as ledger:
+        ledger.budgets.holds()
     assert list((home.path / "holds").iterdir()) == []
 
 

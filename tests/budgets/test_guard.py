@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -9,6 +10,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -31,6 +34,13 @@ from .support import answer, call, check, row, set_budget
 
 LIMIT = "0.0125"
 HELD = "0.004602"
+
+SPENDS_AND_ENDS = """
+import sys
+from keledger.journal import Ledger
+with Ledger.open(sys.argv[1]).call(provider="openai", model="gpt-5-mini", request={"max_tokens": 10}) as made:
+    made.complete({"usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+"""
 
 
 def spend(ledger: Ledger, tokens: int = 1000) -> None:
@@ -365,6 +375,69 @@ def test_a_forked_child_keeps_no_hold_of_its_parent(home: Home) -> None:
         made.complete(answer())
 
 
+def test_the_file_of_an_ended_hold_is_given_to_the_next(home: Home) -> None:
+    """It stays locked all the time; where it is gone, or the next one's name is taken, a new one is made."""
+    set_budget(home, limit="1")
+    folder = home.path / "holds"
+
+    def names() -> list[str]:
+        return sorted(path.name for path in folder.iterdir())
+
+    def is_kept(name: str) -> bool:
+        with open(folder / name, "rb") as file, contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        return True
+
+    with Ledger.open(home.path) as ledger:
+        spend(ledger)
+        (spare,) = names()
+        first = (folder / spare).stat().st_ino
+        assert spare.startswith(".")
+        assert is_kept(spare)
+        with ledger.call(**call()) as made:
+            (name,) = names()
+            assert made.reservation is not None
+            assert name == made.reservation.hold_id
+            assert is_kept(name)
+            assert (folder / name).stat().st_ino == first
+            made.complete(answer())
+        (spare,) = names()
+        assert (folder / spare).stat().st_ino == first
+        assert is_kept(spare)
+        (folder / spare).unlink()
+        spend(ledger)
+        assert len(names()) == 1
+        with ledger.call(**call()) as one, ledger.call(**call()) as two:
+            assert len(names()) == 2
+            assert all(map(is_kept, names()))
+            one.complete(answer(1))
+            two.complete(answer(1))
+    assert names() == []
+
+
+def test_spare_files_are_removed_when_their_process_is_dead(home: Home) -> None:
+    """By whoever looks next; those of the living are not.  Whoever ends without a word leaves none."""
+    set_budget(home, limit="1")
+
+    def spend_and_wait(tell: Tell) -> None:
+        ledger = Ledger.open(home.path)
+        spend(ledger)
+        tell("spent")
+        signal.pause()
+
+    with started_child(spend_and_wait) as child, Ledger.open(home.path) as ledger:
+        assert child.wait_for_line() == "spent"
+        subprocess.run([sys.executable, "-c", SPENDS_AND_ENDS, str(home.path)], check=True)
+        (spare,) = (home.path / "holds").iterdir()
+        ledger.budgets.holds()
+        assert spare.exists()
+        child.send(signal.SIGKILL)
+        child.wait()
+        ledger.budgets.holds()
+        assert list((home.path / "holds").iterdir()) == []
+
+
 def test_files_that_the_dead_left_are_removed(home: Home) -> None:
     """One may die between the making of the file and the event, or behind the ending of the hold."""
     set_budget(home, limit=LIMIT)
@@ -376,7 +449,7 @@ def test_files_that_the_dead_left_are_removed(home: Home) -> None:
             ledger.budgets.holds()
             assert [path.name for path in left.parent.iterdir()] == [made.reservation.hold_id]
             made.not_sent()
-        assert list(left.parent.iterdir()) == []
+        assert _holders.left_files(home) == []
 
 
 ACTIONS = pytest.mark.parametrize("action", ["block", "warn"])
