@@ -20,7 +20,7 @@ from keledger.journal.budgets._enforcement import Enforcement
 from .append import timed_us
 
 BLOCK = 50
-"""Pairs in a row before the other side has its turn."""
+"""Pairs that are made ready, and measured, together."""
 
 OPENINGS = 15
 
@@ -96,8 +96,9 @@ def _measure(workshop: Workshop, home: Home, windows: int, at_most: float) -> It
 
         for start in range(-BLOCK, pairs, BLOCK):
             ready = [_pair(ledger, (start + number) * 7_919 % windows) for number in range(BLOCK)]
-            bare_block = [timed_us(bare, line_of(pair.event)) for pair in ready]
-            pair_block = [timed_us(hold, pair) for pair in ready]
+            # In turn, so that both find the disk alike: how long it takes to sync depends on what it did just before.
+            both = [(timed_us(bare, line_of(pair.event)), timed_us(hold, pair)) for pair in ready]
+            bare_block, pair_block = [list(times) for times in zip(*both, strict=True)]
             whole_block = [timed_us(_whole, ledger, number * 7_919 % windows) for number in range(BLOCK // 5)]
             if start >= 0:
                 bare_us += bare_block
