@@ -69,9 +69,9 @@ class Holders:
         try:
             if self._take_spare(hold_id, path):
                 return holder
-            descriptor = self._create(path)
-            self._descriptors[hold_id] = descriptor
+            self._descriptors[hold_id] = descriptor = self._create(path)
             if not self._disk.lock(descriptor, 0):
+                self.let_go(hold_id)  # the file stands for somebody else's call
                 raise OSError(errno.EWOULDBLOCK, "another process has locked it")
             os.write(descriptor, orjson.dumps(holder))
         except OSError as error:

@@ -24,6 +24,8 @@ import pytest
 from keledger.journal import BudgetExceeded, Home, HomeError, Ledger, filesystem_kind
 from keledger.journal import _filesystem as filesystem
 from keledger.journal import _limits as limits
+from keledger.journal._disk import Disk
+from keledger.journal._errors import AppendRefused
 from keledger.journal.budgets import _enforcement, _guard, _holders, budget_fields
 from keledger.journal.budgets._store import FILE_NAME
 from keledger.projections import ReportOptions, open_projection, report_daily
@@ -414,6 +416,29 @@ def test_the_file_of_an_ended_hold_is_given_to_the_next(home: Home) -> None:
             one.complete(answer(1))
             two.complete(answer(1))
     assert names() == []
+
+
+@pytest.mark.parametrize("has_spare", [True, False])
+def test_a_file_that_another_has_locked_is_left_to_it(home: Home, has_spare: bool) -> None:
+    """Two that reserve for one call: the second is refused, and the first keeps its hold."""
+    set_budget(home, limit="1")
+    one, two = (_holders.Holders(home, Disk()) for _ in range(2))
+    try:
+        one.take("hold")
+        if has_spare:
+            two.take("other")
+            two.give_back("other")
+        with pytest.raises(AppendRefused, match="another process has locked it"):
+            two.take("hold")
+        assert _holders.why_lost(home, Disk(), "hold", {}) is None
+        assert _holders.left_files(home) == ["hold"]
+        one.let_go("hold")
+        two.take("hold")
+        two.give_back("hold")
+        assert _holders.left_files(home) == []
+    finally:
+        one.close()
+        two.close()
 
 
 def test_spare_files_are_removed_when_their_process_is_dead(home: Home) -> None:

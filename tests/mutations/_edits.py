@@ -661,4 +661,25 @@ EDITS = (
         "        if False:\n",
         BUDGET_LIBRARY,
     ),
+    Edit(
+        "the look at whether what was folded was synced",
+        "journal/budgets/_guard.py",
+        "        if self._failures != self._appender.failures:\n",
+        "        if False:\n",
+        BUDGET_GUARD,
+    ),
+    Edit(
+        "the look for a hold's file before another is renamed to it",
+        "journal/budgets/_holders.py",
+        "            if not self._disk.exists(path):",
+        "            if True:",
+        BUDGET_GUARD,
+    ),
+    Edit(
+        "ids that were seen since the guard was opened",
+        "journal/budgets/_store.py",
+        "        self._kept_ids.add(event_id)\n",
+        "",
+        BUDGET_MODEL,
+    ),
 )
