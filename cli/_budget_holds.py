@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from keledger.journal import Ledger, amount_pico, pico_to_usd
+from keledger.journal import InputRefused, Ledger, amount_pico, pico_to_usd
 
 from ._budget_tables import none_stands, told_time
 from ._group import command
@@ -107,7 +107,7 @@ def resolve(settings: Settings, hold_id: str, cost: str | None, not_billed: bool
     """
     if (cost is None) is not not_billed:
         raise click.UsageError("give --cost with what the call was billed at, or --not-billed")
-    cost_usd = pico_to_usd(amount_pico(cost)) if cost is not None else "0"
+    cost_usd = _cost_usd(cost) if cost is not None else "0"
     with Ledger.open(settings.home_folder) as ledger:
         hold_id = ledger.budgets.hold_id(hold_id.lower())
         event_id = ledger.budgets.resolve(hold_id, cost_usd, reason)
@@ -116,3 +116,13 @@ def resolve(settings: Settings, hold_id: str, cost: str | None, not_billed: bool
         write_json({"schema_version": 1, "report": "budget resolve", "currency": "USD", **found})
     else:
         click.echo(f"Hold {hold_id} is resolved: its call cost {exact_money(cost_usd)}.")
+
+
+def _cost_usd(text: str) -> str:
+    try:
+        pico = amount_pico(text)
+    except InputRefused as error:
+        raise click.BadParameter(str(error), param_hint="--cost") from None
+    if pico < 0:
+        raise click.BadParameter(f"a call does not cost {text} USD: give an amount from 0 on", param_hint="--cost")
+    return pico_to_usd(pico)

@@ -13,7 +13,7 @@ from ._budget_options import policy_options
 from ._budget_telling import as_json, told_budget
 from ._group import command
 from ._options import Settings, common_options, pass_settings
-from ._output import write_json
+from ._output import say, write_json
 
 
 @command(
@@ -40,12 +40,15 @@ def set_budget(
     """
     fields = budget_fields(name, timezone=timezone or report_zone(settings.home), **given)
     with Ledger.open(settings.home_folder) as ledger:
-        ledger.budgets.set(fields, replace=replace, reason=reason)
-        found = ledger.budgets.get(name)
+        budgets = ledger.budgets
+        budgets.set(fields, replace=replace, reason=reason)
+        found = budgets.get(name)
     if settings.as_json:
         write_json({"schema_version": 1, "report": "budget set", "currency": "USD", **as_json(found)})
     else:
         click.echo(f"Budget {name} is set: {told_budget(found)}.")
+    for alert in budgets.alerts:
+        say(alert)
 
 
 @command(
@@ -67,12 +70,15 @@ def raise_budget(settings: Settings, name: str, limit: str, until: str | None, r
     When it is over, the limit that was in force before holds again.  To lower a limit, set the budget anew.
     """
     with Ledger.open(settings.home_folder) as ledger:
-        ledger.budgets.raise_limit(name, limit, until, reason)
-        found = ledger.budgets.get(name)
+        budgets = ledger.budgets
+        budgets.raise_limit(name, limit, until, reason)
+        found = budgets.get(name)
     if settings.as_json:
         write_json({"schema_version": 1, "report": "budget raise", "currency": "USD", **as_json(found)})
     else:
         click.echo(f"Budget {name} is raised: {told_budget(found)}.")
+    for alert in budgets.alerts:
+        say(alert)
 
 
 @command(name="remove", examples=("keledger budget remove crm --reason 'the project is over'",))

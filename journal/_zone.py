@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ._attributes import read_toml
 from ._errors import UsageError
 from ._home import Home
+
+_NO_NAMES = re.compile(r"localtime|posixrules|Factory|(posix|right)/.*")
+"""Files that stand beside the zones on many machines: what they hold is this machine's, or is told otherwise."""
 
 _NAMES_OF_UTC = {"Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", "UCT", "Universal", "Zulu"}
 
@@ -26,6 +30,8 @@ def report_zone(home: Home) -> str:
 def check_zone(name: object, where: str) -> str:
     """The name, if it is one of the IANA time-zone database.  Raises UsageError that says where it stands."""
     try:
+        if _NO_NAMES.fullmatch(str(name)) is not None:
+            raise ValueError(name)
         ZoneInfo(str(name))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise UsageError(f"{where}: {name!r} is no time zone; use a name like Europe/Berlin or UTC") from None

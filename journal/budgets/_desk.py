@@ -46,6 +46,8 @@ class Budgets:
         self, enforcement: Enforcement, attributes: AttributeResolver, progress: Progress | None = None
     ) -> None:
         self._enforcement, self._attributes, self._progress = enforcement, attributes, progress
+        self.alerts: tuple[str, ...] = ()
+        """Sentences for the user: the thresholds that a budget had passed already when it was set or raised here."""
 
     def telling(self, progress: Progress) -> Budgets:
         """The same, with somebody who is told how far a long fold is."""
@@ -221,7 +223,7 @@ class Budgets:
     def _changed(self, name: str, event_id: str) -> str:
         """A budget has a new limit, which may be below what is spent already."""
         with contextlib.suppress(KeledgerError):  # it stands; the next call raises the alerts
-            self._enforcement.raise_present_alerts(name)
+            self.alerts = self._enforcement.raise_present_alerts(name)
         return event_id
 
     def _as_journaled(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:

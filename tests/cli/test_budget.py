@@ -249,3 +249,16 @@ def test_recording_tells_what_it_reached(found: Home) -> None:
     assert first.status == 0
     assert first.err == "keledger: budget crm has reached 40 % of $0.01: $0.005 is spent\n"
     assert keledger("record", given=call.replace(b"20000", b"1")).err == ""
+
+
+def test_setting_tells_what_is_reached_already(found: Home) -> None:
+    """Where a limit is set, or raised, so low that what is spent has passed a threshold of it."""
+    call = b'{"provider":"openai","model":"gpt-5-mini","project":"crm","usage":{"input_uncached":20000}}\n'
+    assert keledger("record", given=call).status == 0
+    outcome = keledger("budget", "set", "crm", "--limit", "0.005", "--period", "day", "--where", "project=crm")
+    assert outcome.err == (
+        "keledger: budget crm has reached 80 % of $0.005: $0.005 is spent\n"
+        "keledger: budget crm has reached 100 % of $0.005: $0.005 is spent\n"
+    )
+    raised = keledger("budget", "raise", "crm", "--to", "0.006", "--reason", "more")
+    assert raised.err == "keledger: budget crm has reached 80 % of $0.006: $0.005 is spent\n"

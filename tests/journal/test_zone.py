@@ -35,7 +35,7 @@ def test_the_first_that_says_a_zone(
     assert report_zone(home) == expected
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "", "Europe"])
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "", "Europe", "localtime", "right/UTC"])
 def test_what_is_no_zone_is_named_with_its_place(name: str) -> None:
     with pytest.raises(UsageError, match=r"config is wrong: .* is no time zone"):
         check_zone(name, "config is wrong")
