@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from keledger.journal import Home, Ledger, verify
+from keledger.journal import Home, Ledger, format_time, now_us, verify
+from keledger.journal.budgets._store import CALL_COUNT
 from tests.journal.support import events
 from tests.promises.support import Tell, in_child, kill_me
 
-from .support import answer, call, check, set_budget
+from .support import answer, call, check, row, set_budget
+
+SPENT = "0.006602"
+"""A call of a thousand tokens at 0.002 USD, beside what the lost hold stands for."""
 
 
 @pytest.fixture
@@ -69,3 +73,18 @@ def test_a_threshold_that_both_cross_is_told_once(home: Home, copy: Home) -> Non
     raised = [event for event in events(home) if event["type"] == "alert.raised"]
     assert len({event["data"]["spent_usd"] for event in raised}) == 2
     assert len({event["id"] for event in raised}) == 1
+
+
+def test_a_call_that_both_record_counts_once(home: Home, copy: Home) -> None:
+    """Twice in one home under its key, and once in the other: the first that comes is the one that counts."""
+    fields = {"id": "one", "provider": "openai", "model": "gpt-5-mini", "usage": {"output_text": 1000}}
+    now = format_time(now_us())
+    for each in (home, home, copy):
+        with Ledger.open(each.path) as ledger:
+            ledger.record(time=now, **fields)
+            assert row(ledger)["spent_usd"] == SPENT
+    assert merged(home, copy) == []
+    with Ledger.open(home.path) as ledger:
+        assert row(ledger)["spent_usd"] == SPENT
+        (standing,) = ledger.budgets.standings()
+        assert standing.sums[CALL_COUNT] == 1

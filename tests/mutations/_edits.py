@@ -48,6 +48,7 @@ BUDGET_RACE = "tests/budgets/test_race.py"
 BUDGET_GUARD = "tests/budgets/test_guard.py"
 BUDGET_MODEL = "tests/budgets/test_model.py"
 BUDGET_LIBRARY = "tests/budgets/test_library.py"
+BUDGET_COPIES = "tests/budgets/test_copies.py"
 BUDGET_VERSIONS = "tests/budgets/test_versions.py"
 
 EDITS = (
@@ -624,7 +625,7 @@ EDITS = (
         "journal/budgets/_fold.py",
         "        if self.store.knows(event_id):\n            if hold is not None",
         "        if False:\n            if hold is not None",
-        BUDGET_MODEL,
+        BUDGET_COPIES,
     ),
     Edit(
         "that no call goes out without its hold",
@@ -680,6 +681,6 @@ EDITS = (
         "journal/budgets/_store.py",
         "        self._kept_ids.add(event_id)\n",
         "",
-        BUDGET_MODEL,
+        BUDGET_COPIES,
     ),
 )
