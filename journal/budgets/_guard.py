@@ -145,7 +145,7 @@ class Guard:
                     return False
                 self._names_seen = self._appender.names_seen
             return self._fold_tail(writer)
-        except _CANNOT_GO_ON:
+        except (NewScope, ImportsAreKeyed, Unplaced, _Unfoldable, sqlite3.Error):
             self.close()
             return False
         except BaseException:
@@ -159,11 +159,11 @@ class Guard:
         """
         try:
             self._fold_expected(self._appender.present_writer, written)
-        except _CANNOT_GO_ON:
+        except BaseException as error:
             self.close()
-        except BaseException:
-            self.close()
-            raise
+            if not isinstance(error, Exception):
+                raise
+            # The event is to be synced all the same; whoever comes next reads it, and tells what is wrong with it.
 
     def flush_if_due(self) -> bool:
         """Write the state where enough was folded since; False where that failed, and it is to be built anew.
@@ -451,10 +451,6 @@ class Guard:
 
 class _Unfoldable(Exception):
     """The state cannot be gone on from."""
-
-
-_CANNOT_GO_ON = (NewScope, ImportsAreKeyed, Unplaced, _Unfoldable, sqlite3.Error)
-"""Why what is kept is given up, and read or built anew."""
 
 
 def _stored_fold(store: Store, own: tuple[str, ...], read_event: Callable[[Place], Mapping[str, Any]]) -> Fold:
