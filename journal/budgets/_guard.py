@@ -349,7 +349,7 @@ class Guard:
         if written.ids != tuple([event.id for event, _ in expected]):
             return  # what was decided was never written, and something else was
         if (position.segment, position.offset_bytes) != (written.segment, written.start):
-            return
+            return  # a segment was begun for it: its first line stands between
         start = written.start
         for (event, data), end in zip(expected, written.ends, strict=True):
             told = {"type": event.type, "id": event.id, "v": 1, "time": written.time, "data": data}

@@ -47,7 +47,6 @@ PROMISE_9 = "tests/promises/test_09_budgets_hold.py"
 BUDGET_RACE = "tests/budgets/test_race.py"
 BUDGET_GUARD = "tests/budgets/test_guard.py"
 BUDGET_MODEL = "tests/budgets/test_model.py"
-BUDGET_LIBRARY = "tests/budgets/test_library.py"
 BUDGET_COPIES = "tests/budgets/test_copies.py"
 BUDGET_VERSIONS = "tests/budgets/test_versions.py"
 
@@ -654,13 +653,6 @@ EDITS = (
         "unreadable = unreadable_refusals(fold) if fold.unreadable and fold.blocks else []\n",
         "unreadable = []\n",
         BUDGET_VERSIONS,
-    ),
-    Edit(
-        "what was appended by others before what is expected",
-        "journal/budgets/_guard.py",
-        "        if (position.segment, position.offset_bytes) != (written.segment, written.start):\n",
-        "        if False:\n",
-        BUDGET_LIBRARY,
     ),
     Edit(
         "the look at whether what was folded was synced",
