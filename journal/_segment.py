@@ -93,6 +93,8 @@ def scan_segment(
                 stated = stated_hash(line) or stated
                 recomputed = chained_hash(recomputed, line)
                 offset += len(line)
+                if not line.endswith(b"\n"):
+                    break  # the end, when it was reached: whatever is there now was appended since
                 continue
             if misfits:
                 scan.findings += misfits

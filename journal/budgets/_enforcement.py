@@ -316,9 +316,14 @@ class Enforcement:
                 raise _Stale
             try:
                 return decide(self.guard.fold)
+            except KeledgerError:
+                raise
             except sqlite3.Error:  # a page is damaged that was not asked for before
                 self.guard.close()
                 raise _Stale from None
+            except BaseException:
+                self.guard.close()  # what was being read may be kept in part
+                raise
 
         for _ in range(ATTEMPTS_MAX):
             try:

@@ -68,7 +68,7 @@ class Guard:
         self.read_event = read_event_of(home)
         self._path = home.path / "guard" / FILE_NAME
         self._path_text = str(self._path)
-        self._building = threading.Lock()
+        self._building = threading.RLock()  # a signal handler may come here in the middle of it
         self._fold: Fold | None = None
         self._stamp: tuple[int, ...] | None = None
         self._positions: dict[str, Position] = {}
@@ -113,7 +113,11 @@ class Guard:
             with self._appender.locked(beside_syncs=True):
                 self._appender.writer()
                 if self.catch_up():
-                    yield self.fold
+                    try:
+                        yield self.fold
+                    except BaseException:
+                        self.close()  # what was being read may be kept in part
+                        raise
                     self.flush_if_due()
                     return
             self.rebuild()
@@ -183,6 +187,9 @@ class Guard:
         except (sqlite3.Error, OSError):
             self.close()  # a cache that cannot be written is read again, or built anew
             return
+        except BaseException:
+            self.close()  # a part of what has changed may have been written, and taken back
+            raise
         self._stamp, self._folded_bytes = self._present_stamp(), 0
 
     def rebuild(self, scopes: Sequence[Scope] = (), progress: Progress | None = None) -> None:
@@ -275,6 +282,10 @@ class Guard:
                 fold.learn_what_was_put_off()
                 fold.store.flush(_meta(fold, positions))
                 fold.store.finish()
+                # A journal of SQLite's that a dead process left would be played back into the new file.  The old file
+                # goes first: without its journal it might look sound.
+                for old in (self._path, self._path.with_name(f"{FILE_NAME}-journal")):
+                    old.unlink(missing_ok=True)
                 self._disk.replace(draft, self._path)
                 self._tell_blocking(fold)
                 self.close()
@@ -446,7 +457,7 @@ class Guard:
         """In a forked child: SQLite must not even be closed where it was not opened."""
         if self._fold is not None:
             self._inherited.append(self._fold)
-        self._fold, self._stamp, self._building = None, None, threading.Lock()
+        self._fold, self._stamp, self._building = None, None, threading.RLock()
 
 
 class _Unfoldable(Exception):

@@ -9,7 +9,6 @@ process: to rename it takes a third of the time that it takes to make one and re
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import functools
@@ -41,13 +40,7 @@ def _drop_inherited() -> None:
         holders.drop_inherited()
 
 
-def _remove_spares() -> None:
-    for holders in list(_all_holders):
-        holders.remove_spares()
-
-
 os.register_at_fork(after_in_child=_drop_inherited)
-atexit.register(_remove_spares)
 
 
 class Holders:
@@ -57,6 +50,9 @@ class Holders:
         self._folder, self._disk = str(home.path / "holds"), disk
         self._descriptors: dict[str, int] = {}
         self._spares: list[tuple[str, int]] = []
+        self._opened: set[int] = set()
+        """Descriptors of both, and of those that are just getting another name."""
+        self._end = weakref.finalize(self, _remove_spares, disk, self._spares)
         _all_holders.add(self)
 
     def take(self, hold_id: str) -> dict[str, Any]:
@@ -70,6 +66,7 @@ class Holders:
             if self._take_spare(hold_id, path):
                 return holder
             self._descriptors[hold_id] = descriptor = self._create(path)
+            self._opened.add(descriptor)
             if not self._disk.lock(descriptor, 0):
                 self.let_go(hold_id)  # the file stands for somebody else's call
                 raise OSError(errno.EWOULDBLOCK, "another process has locked it")
@@ -120,19 +117,17 @@ class Holders:
     def _remove_file(self, path: str, descriptor: int) -> None:
         with contextlib.suppress(OSError):
             self._disk.remove(path)
-        close_quietly(self._disk, descriptor)
+        self._close(descriptor)
 
-    def remove_spares(self) -> None:
-        """Remove the files that were kept for the next holds."""
-        spares, self._spares = self._spares, []
-        for spare, descriptor in spares:
-            self._remove_file(spare, descriptor)
+    def _close(self, descriptor: int) -> None:
+        self._opened.discard(descriptor)
+        close_quietly(self._disk, descriptor)
 
     def let_go(self, hold_id: str) -> None:
         """Unlock the file of a hold whose call could not be journaled: whoever finds it calls the hold lost."""
         descriptor = self._descriptors.pop(hold_id, None)
         if descriptor is not None:
-            close_quietly(self._disk, descriptor)
+            self._close(descriptor)
 
     def has(self, hold_id: str) -> bool:
         """Whether this process keeps the hold."""
@@ -142,7 +137,9 @@ class Holders:
         """Let go of all."""
         for hold_id in list(self._descriptors):
             self.let_go(hold_id)
-        self.remove_spares()
+        with contextlib.suppress(IndexError):
+            while True:
+                self._remove_file(*self._spares.pop())
 
     def _create(self, path: str) -> int:
         try:
@@ -155,11 +152,21 @@ class Holders:
 
     def drop_inherited(self) -> None:
         """In a forked child: an open copy would keep the locks when the parent has died."""
-        for descriptor in (*self._descriptors.values(), *(descriptor for _, descriptor in self._spares)):
+        for descriptor in self._opened:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
+        self._opened.clear()
         self._descriptors.clear()
         self._spares.clear()
+
+
+def _remove_spares(disk: Disk, spares: list[tuple[str, int]]) -> None:
+    """At the end of the process, or of a ledger that nobody closed."""
+    for path, descriptor in spares:
+        with contextlib.suppress(OSError):
+            disk.remove(path)
+        close_quietly(disk, descriptor)
+    spares.clear()
 
 
 def this_process() -> dict[str, Any]:

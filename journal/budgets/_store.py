@@ -2,11 +2,11 @@
 
 A reservation touches a handful of rows of what may be millions, so each is read when it is first asked for and written
 in batches.  SQLite, because a file that must be read whole takes 60 ms to open at 100,000 windows (measured), this half
-a one.  Every use of the file is under the home's lock, and whoever uses it again looks first whether it was written
-meanwhile: SQLite's own locks are not taken, and what it has read is not read again, which halves the time of a first
-look.  The plain rollback journal is used and not the write-ahead log, in which SQLite up to 3.51.2, which Pythons of
-today still link, may skip pages when a checkpoint and a commit meet.  The file is a cache: whatever is wrong with it,
-it is built anew.
+a one.  Every use of the file is under the home's lock, so SQLite's own is never contended; it is taken all the same,
+for others may look at the file by other programs, and would play back the journal of a flush that is under way.  The
+plain rollback journal is used and not the write-ahead log, in which SQLite up to 3.51.2, which Pythons of today still
+link, may skip pages when a checkpoint and a commit meet.  The file is a cache: whatever is wrong with it, it is built
+anew.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import orjson
 
 from keledger.journal._disk import FILE_MODE
 
+from ._database import Database
 from ._sizes import History
 
 FORMAT = 1
@@ -88,7 +89,7 @@ class Rows:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        database: Database,
         table: str,
         *,
         read: Callable[[Any], Any] = _as_it_is,
@@ -97,7 +98,7 @@ class Rows:
     ) -> None:
         """*read* and *write* make what is kept of JSON values, and JSON values of what is kept.  *read_at_once* says
         that rows are short, so that a table of few is read whole."""
-        self._connection, self._table, self._read, self._as_json = connection, table, read, write
+        self._database, self._table, self._read, self._as_json = database, table, read, write
         self._kept: dict[str, Any] = {}
         self._changed: set[str] = set()
         self._has_all: bool | None = None if read_at_once else False
@@ -113,14 +114,12 @@ class Rows:
                 return self.get(key)
             if self._has_all:
                 return None
-            found = self._connection.execute(f"SELECT value FROM {self._table} WHERE key = ?", (key,)).fetchone()
+            found = self._database.one(f"SELECT value FROM {self._table} WHERE key = ?", (key,))
             value = self._kept[key] = self._read(_loaded(found[0])) if found is not None else None
             return value
 
     def _keep_all(self) -> None:
-        rows = self._connection.execute(
-            f"SELECT key, value FROM {self._table} LIMIT {ROWS_READ_AT_ONCE + 1}"
-        ).fetchall()
+        rows = self._database.all(f"SELECT key, value FROM {self._table} LIMIT {ROWS_READ_AT_ONCE + 1}")
         self._has_all = len(rows) <= ROWS_READ_AT_ONCE
         if self._has_all:
             for key, value in rows:
@@ -134,7 +133,7 @@ class Rows:
 
     def items(self) -> Iterator[tuple[str, Any]]:
         """Everything, in no order."""
-        for key, value in self._connection.execute(f"SELECT key, value FROM {self._table}").fetchall():
+        for key, value in self._database.all(f"SELECT key, value FROM {self._table}"):
             if key not in self._changed:
                 yield key, self._read(_loaded(value))
         yield from [(key, self._kept[key]) for key in sorted(self._changed) if self._kept[key] is not None]
@@ -146,9 +145,9 @@ class Rows:
             (key, orjson.dumps(self._as_json(self._kept[key]))) for key in self._changed if self._kept[key] is not None
         ]
         if gone:
-            self._connection.executemany(f"DELETE FROM {self._table} WHERE key = ?", gone)
+            self._database.many(f"DELETE FROM {self._table} WHERE key = ?", gone)
         if new:
-            self._connection.executemany(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)", new)
+            self._database.many(f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)", new)
         self._changed.clear()
         for (key,) in gone:
             del self._kept[key]
@@ -171,29 +170,19 @@ class Store:
         if new and path is not None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
         self.path = path if path is not None else Path(":memory:")
-        # The lock that every use is under keeps threads apart; SQLite need not hold them to the one that opened it.
-        self._connection = sqlite3.connect(
-            f"file:{_quoted(path)}?mode=rw&nolock=1" if path is not None else ":memory:",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=1,
-        )
+        self._database = Database(path)
         try:
             if new or path is None:
                 # Nobody knows the name yet: whoever dies here leaves a file that is never opened.
-                self._connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;" + _TABLES)
+                self._database.run("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN;" + _TABLES)
             else:
-                self._connection.execute("PRAGMA journal_mode=PERSIST")
-                self._connection.execute("PRAGMA synchronous=FULL")
-                self._connection.execute("PRAGMA mmap_size=0")
-                self._connection.execute("BEGIN")
-            self.holds = Rows(self._connection, "hold", read=_with_keys)
-            self.exceptions = Rows(self._connection, "exception")
+                self._database.run("PRAGMA journal_mode=PERSIST; PRAGMA synchronous=FULL; PRAGMA mmap_size=0")
+            self.holds = Rows(self._database, "hold", read=_with_keys)
+            self.exceptions = Rows(self._database, "exception")
             self.histories = Rows(
-                self._connection, "history", read=History, write=lambda history: history.rows, read_at_once=False
+                self._database, "history", read=History, write=lambda history: history.rows, read_at_once=False
             )
-            self.alerts = Rows(self._connection, "alert")
+            self.alerts = Rows(self._database, "alert")
             self._sums: dict[SumsKey, Sums] = {}
             self._changed: set[SumsKey] = set()
             self._slots: dict[tuple[int, str], dict[int, Sums]] = {}
@@ -216,16 +205,16 @@ class Store:
                 self._writers, self._newest = self.meta("writers"), self.meta("newest")
                 self._newest_not_kept = self._newest
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._connection.close()
+        self._database.close()
 
     def meta(self, name: str) -> Any:
         """What was written with the last flush under a name of its own."""
-        found = self._connection.execute("SELECT value FROM meta WHERE key = ?", (name,)).fetchone()
+        found = self._database.one("SELECT value FROM meta WHERE key = ?", (name,))
         if found is None:
             raise sqlite3.DatabaseError(f"{self.path} has no {name}")
         return orjson.loads(found[0])
@@ -253,9 +242,7 @@ class Store:
         try:
             return self._sums[key]
         except KeyError:
-            found = self._connection.execute(
-                "SELECT amounts FROM sums WHERE scope = ? AND grp = ? AND slot = ?", key
-            ).fetchone()
+            found = self._database.one("SELECT amounts FROM sums WHERE scope = ? AND grp = ? AND slot = ?", key)
             sums = self._sums[key] = _parse(found[0]) if found is not None else list(_NOTHING)
             slots = self._slots.get(key[:2])
             if slots is not None:
@@ -280,30 +267,30 @@ class Store:
         return list(self._stored_slots(scope, group))
 
     def _stored_slots(self, scope: int, group: str) -> Iterator[tuple[int, Sums]]:
-        rows = self._connection.execute("SELECT slot FROM sums WHERE scope = ? AND grp = ?", (scope, group))
+        rows = self._database.all("SELECT slot FROM sums WHERE scope = ? AND grp = ?", (scope, group))
         slots = {slot for (slot,) in rows} | {key[2] for key in self._sums if key[:2] == (scope, group)}
         for slot in slots:
             yield slot, self.sums((scope, group, slot))
 
     def windows(self, scope: int) -> list[tuple[str, int, Sums]]:
         """Group, slot and sums of everything that was counted for a scope."""
-        stored = self._connection.execute("SELECT grp, slot, amounts FROM sums WHERE scope = ?", (scope,))
+        stored = self._database.all("SELECT grp, slot, amounts FROM sums WHERE scope = ?", (scope,))
         found = {(group, slot): _parse(amounts) for group, slot, amounts in stored}
         found.update((key[1:], sums) for key, sums in self._sums.items() if key[0] == scope)
         return [(group, slot, sums) for (group, slot), sums in sorted(found.items()) if any(sums)]
 
     def all_sums(self) -> dict[SumsKey, Sums]:
         """The sums of every window of which anything was counted."""
-        rows = self._connection.execute("SELECT scope, grp, slot, amounts FROM sums").fetchall()
+        rows = self._database.all("SELECT scope, grp, slot, amounts FROM sums")
         found = {(scope, group, slot): _parse(amounts) for scope, group, slot, amounts in rows}
         return {key: sums for key, sums in {**found, **self._sums}.items() if any(sums)}
 
     def all_places(self) -> str:
         """SHA-256 over the places of all events that were written, and the keys of calls, by id."""
         hashed = hashlib.sha256()
-        for event_id, writer, segment, start in self._connection.execute("SELECT * FROM place ORDER BY id"):
+        for event_id, writer, segment, start in self._database.each("SELECT * FROM place ORDER BY id"):
             hashed.update(b"%b %b %d %d\n" % (event_id, self._writers[writer].encode(), segment, start))
-        for row in self._connection.execute("SELECT key, id, rank FROM call_key ORDER BY key, id"):
+        for row in self._database.each("SELECT key, id, rank FROM call_key ORDER BY key, id"):
             hashed.update("\n".join(row).encode())
         return hashed.hexdigest()
 
@@ -311,9 +298,8 @@ class Store:
         """Where the copy of an event stands that counts; None for one that was not seen."""
         place = self._places.get(event_id)
         if place is None:
-            found = self._connection.execute(
-                "SELECT writer, segment, start FROM place WHERE id = ?", (_bytes(event_id),)
-            ).fetchone()
+            query = "SELECT writer, segment, start FROM place WHERE id = ?"
+            found = self._database.one(query, (_bytes(event_id),))
             if found is not None:
                 place = Place(self._writers[found[0]], found[1], found[2])
         return place
@@ -342,7 +328,7 @@ class Store:
 
     def ids_under(self, call_key: str) -> list[tuple[str, str]]:
         """Rank and id of the calls that have a key."""
-        rows = self._connection.execute("SELECT rank, id FROM call_key WHERE key = ?", (call_key,)).fetchall()
+        rows = self._database.all("SELECT rank, id FROM call_key WHERE key = ?", (call_key,))
         return [*rows, *self._keys.get(call_key, ())]
 
     def put_call_key(self, call_key: str, event_id: str, rank: str) -> None:
@@ -352,15 +338,17 @@ class Store:
     def flush(self, meta: dict[str, Any]) -> None:
         """Write everything that has changed, and *meta*, in one transaction."""
         before_ns = os.stat(self.path).st_mtime_ns
+        if not self.is_new:
+            self._database.run("BEGIN IMMEDIATE")
         try:
             self._write(meta)
-            self._connection.execute("COMMIT")
+            self._database.run("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self._database.in_transaction:
+                self._database.run("ROLLBACK")
             raise
-        self._connection.execute("BEGIN")
         if self.is_new:
+            self._database.run("BEGIN")
             return
         # The kernel's own stamp has grains of 4 ms, and the clock may stand still: two states never have one stamp.
         now_ns = max(time.time_ns(), before_ns + 1)
@@ -368,8 +356,8 @@ class Store:
 
     def finish(self) -> None:
         """Bring a new file to stable storage, after its last flush, before it gets its name."""
-        self._connection.execute("COMMIT")
-        self._connection.close()
+        self._database.run("COMMIT")
+        self._database.close()
         self._only_new_ids = False
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -391,7 +379,7 @@ class Store:
 
     def _write(self, meta: dict[str, Any]) -> None:
         rows = [(*key, ",".join(map(str, self._sums[key]))) for key in self._changed]
-        self._connection.executemany("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", rows)
+        self._database.many("INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", rows)
         self._changed.clear()
         for place in self._places.values():
             if place.writer not in self._writers:
@@ -401,15 +389,15 @@ class Store:
             (_bytes(event_id), numbers[place.writer], place.segment, place.start)
             for event_id, place in self._places.items()
         ]
-        written = self._connection.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)", places)
-        if written.rowcount < len(places) and self._only_new_ids:
+        written = self._database.many("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)", places)
+        if written < len(places) and self._only_new_ids:
             raise IdsRepeat
         self._places.clear()
         if len(self._kept_ids) > IDS_KEPT_MAX:
             self._kept_ids.clear()
             self._newest_not_kept = self._newest
         keys = [(key, event_id, rank) for key, calls in self._keys.items() for rank, event_id in calls]
-        self._connection.executemany("INSERT OR REPLACE INTO call_key VALUES (?, ?, ?)", keys)
+        self._database.many("INSERT OR REPLACE INTO call_key VALUES (?, ?, ?)", keys)
         self._keys.clear()
         for table in (self.holds, self.exceptions, self.histories, self.alerts):
             table.flush()
@@ -417,7 +405,7 @@ class Store:
             (name, orjson.dumps(value))
             for name, value in {**meta, "writers": self._writers, "newest": self._newest}.items()
         ]
-        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
+        self._database.many("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
         self.forget_kept()
 
 
@@ -451,9 +439,3 @@ def _made_at(event_id: str) -> str:
 
 def _bytes(event_id: str) -> bytes:
     return bytes.fromhex(event_id.replace("-", ""))
-
-
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
-
-    return quote(str(path))

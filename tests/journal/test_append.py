@@ -9,12 +9,15 @@ import stat
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from keledger.journal import AppendRefused, Home, HomeError, Ledger, scan_journal, verify
+from keledger.journal import AppendRefused, Home, HomeError, Ledger, _segment, scan_journal, verify
 from keledger.journal import _limits as limits
 from keledger.journal._home import machine_id
+from keledger.journal._line import ZERO_HASH
+from keledger.journal._segment import Finding, scan_segment
 from keledger.journal._writer import Appender
 
 from .support import call, calls, events, newest_segment, note
@@ -246,6 +249,30 @@ def test_an_unreadable_identity_is_named(home: Home, content: str) -> None:
         Appender(home).append([note()])
 
 
+def test_a_line_that_is_being_written_is_a_tail_whatever_follows_while_it_is_read(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that crosses a page can be seen in part; the rest, and more, may be there at the next look."""
+    appender = Appender(home)
+    for number in range(4):
+        appender.append([note(f"{number}")])
+    path = newest_segment(home)
+    content = path.read_bytes()
+    torn = content.index(b"\n", content.index(b'"1"')) + 100
+    path.write_bytes(content[:torn])
+    misfit = _segment._misfit
+
+    def grows(*about: Any) -> Finding:
+        path.write_bytes(content)
+        return misfit(*about)
+
+    monkeypatch.setattr(_segment, "_misfit", grows)
+    found = scan_segment(path, ZERO_HASH)
+    assert (found.findings, found.lines, found.torn_at) == ([], 3, found.end)
+    monkeypatch.undo()
+    assert scan_segment(path, found.last_hash, start=found.end).lines == 2
+
+
 def _append_many(path: Path, number: int, count: int) -> None:
     appender = Appender(Home.at(path))
     for index in range(count):
@@ -279,7 +306,7 @@ def test_eight_processes_append_while_two_read(home: Home) -> None:
     for process in (*writers, *readers):
         process.join(120)
         assert process.exitcode == 0
-    assert failures.empty()
+    assert failures.empty(), failures.get()
     found = events(home)
     assert [event["seq"] for event in found] == list(range(1, 8 * per_process + 3))
     texts = [event["data"]["text"] for event in found if event["type"] == "test.noted"]

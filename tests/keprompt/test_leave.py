@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from keledger.journal import Home, HomeError, Ledger
+from keledger.journal import Home, HomeError, Ledger, format_time, now_us
 from keledger.journal.budgets import budget_fields
 from keledger.journal.capture import client
 
@@ -248,7 +248,8 @@ def test_what_is_to_be_said_of_a_hold_is_said(
 ) -> None:
     connect(line, monkeypatch, serving.end)
     patient(monkeypatch, "GUARD_WAIT_S")
-    assert line.begin(begin_facts(run="a-run", declared=DECLARED)) is None
+    now = {"started_at": format_time(now_us())}
+    assert line.begin(begin_facts(run="a-run", declared=DECLARED) | now) is None
     assert serving.said == []
     years_ago = {"started_at": "2020-01-01T00:00:00.000000Z"}
     assert line.begin(begin_facts(run="a-run", declared=DECLARED) | years_ago) is None
