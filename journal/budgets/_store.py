@@ -43,6 +43,12 @@ ABSENT_MAX = 1_000
 ROWS_READ_AT_ONCE = 200
 """A table of so few rows is read at once, in half a millisecond, and not asked for what it does not have any more."""
 
+MISSES_MAX = 16
+"""Windows of a scope that are read one by one, before all of them are read where they are few."""
+
+WINDOWS_READ_AT_ONCE = 1_000
+"""So many are read in the time of some forty that are asked for one by one."""
+
 CALLS, LOST, RESOLVED, UNPRICED, ADJUSTMENTS, OPEN = range(6)
 """Places of a window's picodollars in its sums."""
 
@@ -185,6 +191,9 @@ class Store:
             self.alerts = Rows(self._database, "alert")
             self._sums: dict[SumsKey, Sums] = {}
             self._changed: set[SumsKey] = set()
+            self._misses: dict[int, int] = {}
+            self._whole: set[int] = set()
+            """Scopes of which all windows are kept: one that is not was never counted in."""
             self._slots: dict[tuple[int, str], dict[int, Sums]] = {}
             self._running: dict[tuple[int, str], tuple[int, int, Sums]] = {}
             self._rolling: set[int] = set()
@@ -242,12 +251,36 @@ class Store:
         try:
             return self._sums[key]
         except KeyError:
-            found = self._database.one("SELECT amounts FROM sums WHERE scope = ? AND grp = ? AND slot = ?", key)
-            sums = self._sums[key] = _parse(found[0]) if found is not None else list(_NOTHING)
+            sums = self._sums[key] = self._stored_sums(key)
             slots = self._slots.get(key[:2])
             if slots is not None:
                 slots[key[2]] = sums
             return sums
+
+    def _stored_sums(self, key: SumsKey) -> Sums:
+        scope = key[0]
+        if scope not in self._whole:
+            misses = self._misses[scope] = self._misses.get(scope, 0) + 1
+            if misses == MISSES_MAX:
+                self._keep_whole(scope)
+        if scope in self._whole:
+            return self._sums.get(key) or list(_NOTHING)
+        found = self._database.one("SELECT amounts FROM sums WHERE scope = ? AND grp = ? AND slot = ?", key)
+        return _parse(found[0]) if found is not None else list(_NOTHING)
+
+    def _keep_whole(self, scope: int) -> None:
+        """Keep all windows of a scope, if they are few."""
+        query = f"SELECT grp, slot, amounts FROM sums WHERE scope = ? LIMIT {WINDOWS_READ_AT_ONCE + 1}"
+        rows = self._database.all(query, (scope,))
+        if len(rows) > WINDOWS_READ_AT_ONCE:
+            return
+        for group, slot, amounts in rows:
+            if (scope, group, slot) not in self._sums:
+                self._sums[scope, group, slot] = sums = _parse(amounts)
+                slots = self._slots.get((scope, group))
+                if slots is not None:
+                    slots[slot] = sums
+        self._whole.add(scope)
 
     def sums_between(self, scope: int, group: str, start: int, end: int) -> Sums:
         """The sums over the slots in ``[start, end)`` of a group, not to be changed."""
@@ -369,6 +402,8 @@ class Store:
         """Keep nothing in memory that was written: for a fold of very many windows."""
         if len(self._sums) > ROWS_KEPT_MAX:
             self._sums.clear()
+            self._misses.clear()
+            self._whole.clear()
             self._slots.clear()
             self._running.clear()
 
