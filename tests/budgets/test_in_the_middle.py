@@ -15,7 +15,7 @@ import pytest
 from keledger.journal import Home, Ledger
 from keledger.journal._disk import Disk
 from keledger.journal.budgets import _database, _guard, _store
-from tests.promises.support import Tell, in_child, started_child
+from tests.promises.support import Tell, in_child
 
 from .support import answer, call, check, row, set_budget
 
@@ -53,7 +53,8 @@ def test_an_interrupt_of_a_flush_loses_nothing(
         row(ledger)
     monkeypatch.undo()
     with ledger:
-        spend(ledger)
+        with ledger.call(**call(user="bob", prompt="another")) as made:
+            made.complete(answer())
         with ledger._enforcing().guard.locked():
             ledger._enforcing().guard.flush()
         check(home, ledger)
@@ -68,6 +69,8 @@ def test_a_journal_of_the_dead_is_not_played_back_into_a_new_file(home: Home, le
             spend(ledger, f"user {number}")
         with ledger._enforcing().guard.locked():
             ledger._enforcing().guard.flush()
+        for number in range(20):
+            spend(ledger, f"later {number}")
     path = home.path / "guard" / _store.FILE_NAME
 
     def die_in_a_flush(_: Tell) -> None:
@@ -93,29 +96,37 @@ def test_who_looks_at_the_file_by_other_programs_does_no_harm(
     home: Home, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite plays back the journal of a flush that is under way, unless it sees that somebody lives who writes it."""
+    path = home.path / "guard" / _store.FILE_NAME
+    many, run = _database.Database.many, _database.Database.run
+    seen: list[list[str]] = []
 
     def look(tell: Tell) -> None:
-        path = home.path / "guard" / _store.FILE_NAME
-        told = False
-        while True:
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-            connection.execute(READS).fetchone()
-            connection.close()
-            if not told:
-                tell("looks")
-                told = True
+        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=0)
+        try:
+            tell(f"{connection.execute(READS).fetchone()}")
+        except sqlite3.OperationalError as error:
+            tell(str(error))
 
-    monkeypatch.setattr(_guard, "FLUSH_BYTES", 1)
+    def written_at_once(database: _database.Database, statement: str) -> None:
+        run(database, f"{statement}; PRAGMA cache_size=1" if "synchronous=FULL" in statement else statement)
+
+    def looked_at(database: _database.Database, statement: str, rows: Any) -> int:
+        if " meta " in statement:
+            seen.append(in_child(look).told)
+        return many(database, statement, rows)
+
+    monkeypatch.setattr(_database.Database, "run", written_at_once)
+    monkeypatch.setattr(_database.Database, "many", looked_at)
     with ledger:
-        spend(ledger)
-        with started_child(look) as child:
-            assert child.wait_for_line() == "looks"
-            for number in range(60):
-                spend(ledger, f"user {number}")
-        check(home, ledger)
+        for number in range(20):
+            spend(ledger, f"user {number}")
+        with ledger._enforcing().guard.locked():
+            ledger._enforcing().guard.flush()
+    monkeypatch.undo()
+    assert ["database", "is", "locked"] in seen
     with Ledger.open(home.path) as another:
         check(home, another)
-    with sqlite3.connect(home.path / "guard" / _store.FILE_NAME) as connection:
+    with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
