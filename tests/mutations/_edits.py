@@ -46,6 +46,7 @@ CLOSING = "tests/accounting/test_close.py"
 PROMISE_9 = "tests/promises/test_09_budgets_hold.py"
 BUDGET_RACE = "tests/budgets/test_race.py"
 BUDGET_GUARD = "tests/budgets/test_guard.py"
+BUDGET_HOLDERS = "tests/budgets/test_holders.py"
 BUDGET_MODEL = "tests/budgets/test_model.py"
 BUDGET_COPIES = "tests/budgets/test_copies.py"
 BUDGET_VERSIONS = "tests/budgets/test_versions.py"
@@ -666,7 +667,7 @@ EDITS = (
         "journal/budgets/_holders.py",
         "            if not self._disk.exists(path):",
         "            if True:",
-        BUDGET_GUARD,
+        BUDGET_HOLDERS,
     ),
     Edit(
         "ids that were seen since the guard was opened",
