@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from . import _limits as limits
 from ._event_types import (
     Bucket,
     BudgetColumn,
     BudgetName,
+    CallFacts,
     Count,
     EventId,
     HoldPolicy,
@@ -18,8 +18,8 @@ from ._event_types import (
     Money,
     Name,
     Reason,
+    RequestShape,
     Sha256,
-    TagKey,
     TagValue,
     Text,
     Time,
@@ -91,23 +91,6 @@ class BudgetRemoved(Model):
     reason: Reason | None = None
 
 
-class RequestShape(Model):
-    """What is told of a request before it leaves: counts, no text."""
-
-    bytes: Count | None = None
-    growth_bytes: Count | None = None
-    messages: Count | None = None
-    tools: Count | None = None
-    choices: Count | None = None
-    max_output_tokens: Count | None = None
-    self_contained: bool | None = None
-    thinking_off: bool | None = None
-    cache_write: Text | None = None
-    service_tier: Text | None = None
-    speed: Text | None = None
-    unbounded: Text | None = None
-
-
 class HoldSize(Model):
     """How the amount of a hold was come to."""
 
@@ -155,32 +138,12 @@ class Refusal(BudgetWindow):
     detail: Reason | None = None
 
 
-class AskedCall(Model):
+class AskedCall(CallFacts):
     """A call about to be made, as far as it is known before it is sent."""
 
     input_sha256: Sha256
     call_id: EventId
     started_at: Time
-    run: Text | None = None
-    session: Text | None = None
-    prompt: Text | None = None
-    prompt_version: Text | None = None
-    statement: Text | None = None
-    client: Text | None = None
-    client_call_id: Text | None = None
-    operation_id: Text | None = None
-    attempt: Count | None = None
-    parent_call_id: Text | None = None
-    trace_id: Text | None = None
-    span_id: Text | None = None
-    provider: Text
-    model: Text
-    user: Text | None = None
-    project: Text | None = None
-    team: Text | None = None
-    cost_center: Text | None = None
-    tags: Annotated[dict[TagKey, TagValue], Field(max_length=limits.TAGS_MAX)] | None = None
-    os_user: Text | None = None
     origin: Annotated[str, StringConstraints(pattern=r"^(hook|library)$")]
     pricing_context: dict[Bucket, Text] | None = None
     book: Sha256 | None = None

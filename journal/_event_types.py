@@ -34,3 +34,45 @@ class Model(BaseModel):
     """Base of everything in ``data``: strict types, and no field that the models do not name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class CallFacts(Model):
+    """What a call is, apart from how it went: the fields that say whose it is and what for."""
+
+    run: Text | None = None
+    session: Text | None = None
+    prompt: Text | None = None
+    prompt_version: Text | None = None
+    statement: Text | None = None
+    client: Text | None = None
+    client_call_id: Text | None = None
+    operation_id: Text | None = None
+    attempt: Count | None = None
+    parent_call_id: Text | None = None
+    trace_id: Text | None = None
+    span_id: Text | None = None
+    provider: Text
+    model: Text
+    user: Text | None = None
+    project: Text | None = None
+    team: Text | None = None
+    cost_center: Text | None = None
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=limits.TAGS_MAX)] | None = None
+    os_user: Text | None = None
+
+
+class RequestShape(Model):
+    """What is told of a request before it leaves: counts, no text."""
+
+    bytes: Count | None = None
+    growth_bytes: Count | None = None
+    messages: Count | None = None
+    tools: Count | None = None
+    choices: Count | None = None
+    max_output_tokens: Count | None = None
+    self_contained: bool | None = None
+    thinking_off: bool | None = None
+    cache_write: Text | None = None
+    service_tier: Text | None = None
+    speed: Text | None = None
+    unbounded: Text | None = None

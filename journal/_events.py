@@ -23,8 +23,10 @@ from ._budget_events import (
     HoldReleased,
     HoldResolved,
 )
+from ._estimate_events import EstimateMade, ModelChosen
 from ._event_types import (
     Bucket,
+    CallFacts,
     Count,
     EventId,
     Model,
@@ -141,38 +143,18 @@ class Original(Model):
     source: Text
 
 
-class Call(Model):
+class Call(CallFacts):
     """One round trip to a provider, answered or not.  The fields are explained in ``docs/format.md``."""
 
     input_sha256: Sha256
     status: Literal["ok", "error", "unknown"]
     started_at: Time
     duration_ms: Count | None = None
-    run: Text | None = None
-    session: Text | None = None
-    prompt: Text | None = None
-    prompt_version: Text | None = None
-    statement: Text | None = None
-    client: Text | None = None
-    client_call_id: Text | None = None
-    operation_id: Text | None = None
-    attempt: Count | None = None
-    parent_call_id: Text | None = None
-    trace_id: Text | None = None
-    span_id: Text | None = None
-    provider: Text
-    model: Text
     response_model: Text | None = None
     response_id: Text | None = None
     finish_reason: Text | None = None
     http_status: Annotated[int, Field(ge=100, le=999)] | None = None
     error_type: Text | None = None
-    user: Text | None = None
-    project: Text | None = None
-    team: Text | None = None
-    cost_center: Text | None = None
-    tags: Annotated[dict[TagKey, TagValue], Field(max_length=limits.TAGS_MAX)] | None = None
-    os_user: Text | None = None
     origin: Annotated[str, StringConstraints(pattern=r"^(hook|library|record|import:[A-Za-z0-9_.:-]{1,120})$")]
     call_keys: Annotated[list[Text], Field(max_length=limits.CALL_KEYS_MAX)] | None = None
     hold_id: EventId | None = None
@@ -447,5 +429,7 @@ MODELS: dict[str, type[Model]] = {
     "hold.lost": HoldLost,
     "hold.resolved": HoldResolved,
     "alert.raised": AlertRaised,
+    "estimate.made": EstimateMade,
+    "model.chosen": ModelChosen,
 }
 """The types that this release writes and reads, at version 1."""

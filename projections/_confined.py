@@ -34,7 +34,8 @@ COSTED_TABLES = ("calls", "charges", "daily", "sessions")
 """What costs stand in: a statement may also read them by the name of a basis, as ``latest.calls``."""
 
 TABLES = (
-    *COSTED_TABLES, "events", "uncounted", "prices", "repricings", "budgets", "budget_windows", "holds", "alerts"
+    *COSTED_TABLES, "events", "uncounted", "estimates", "prices", "repricings", "budgets", "budget_windows", "holds",
+    "alerts",
 )  # fmt: skip
 """What a statement may read."""
 

@@ -70,7 +70,32 @@ CHARGE_COLUMNS = {
 }
 """Columns of ``charges``, one row a counted call and line of its cost; the primary key is ``id``, ``place``."""
 
-_EMPTY = ("estimates", "budgets", "holds")
+ESTIMATE_COLUMNS = {
+    "id": "id",
+    "estimated_us": "integer",
+    "provider": "text",
+    "model": "text",
+    "session": "text",
+    "prompt": "text",
+    "prompt_version": "text",
+    "calls": "integer",
+    "method": "text",
+    "counted_tokens": "integer",
+    "input_p5_tokens": "integer",
+    "input_p50_tokens": "integer",
+    "input_p95_tokens": "integer",
+    "output_p50_tokens": "integer",
+    "output_p90_tokens": "integer",
+    "output_max_tokens": "integer",
+    "cost_state": "text",
+    "cost_p50_pico": "money",
+    "cost_p90_pico": "money",
+    "cost_max_pico": "money",
+    "answer": "text",
+}
+"""Columns of ``estimates``, one row an estimate, without what its calls came to; the primary key is ``id``."""
+
+_EMPTY = ("budgets", "holds")
 """Tables of digest 1 that no event of this release fills."""
 
 
@@ -81,6 +106,7 @@ def digest(projection: Projection) -> str:
         connection.execute(f"SET temp_directory = {engine.quote(spill)}")
         hashed = hashlib.sha256()
         _add_tables(hashed, connection)
+        _add_estimates(hashed, connection)
         for name in _EMPTY:
             hashed.update(f"{name}\n".encode())
         return hashed.hexdigest()
@@ -112,6 +138,11 @@ def digest_span(projection: Projection, begun_us: int, ended_us: int) -> str:
 def _add_tables(hashed: Any, connection: Connection) -> None:
     _add_table(hashed, connection, "calls", "call_fact", CALL_COLUMNS, "id")
     _add_table(hashed, connection, "charges", "charge_fact", CHARGE_COLUMNS, "id, place")
+
+
+def _add_estimates(hashed: Any, connection: Connection) -> None:
+    connection.execute(engine.sql("duckdb_estimate_fact"))
+    _add_table(hashed, connection, "estimates", "estimate_fact", ESTIMATE_COLUMNS, "id")
 
 
 def _add_table(hashed: Any, connection: Connection, name: str, fact: str, columns: dict[str, str], key: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables that few statements name, made when one does: of prices, of repricings, and of budgets.
+"""Tables that few statements name, made when one does: of estimates, prices, repricings and budgets.
 
 What budgets have counted is the guard's own fold, loaded and not made twice.
 """
@@ -64,6 +64,9 @@ def define_named(projection: Projection, connection: Connection, names: Collecti
     if "repricings" in names:
         listed = [reprice.as_json() for reprice in read_repricings(connection)]
         _define(connection, "repricing_text", _REPRICINGS, listed, "duckdb_repricings")
+    if "estimates" in names:
+        connection.execute(engine.sql("duckdb_estimate_fact"))
+        connection.execute(engine.sql("duckdb_estimates"))
     if "alerts" in names:
         _define(connection, "alert_text", _ALERTS, read_alerts(connection), "duckdb_alerts")
     if not {"budgets", "budget_windows", "holds"}.isdisjoint(names):

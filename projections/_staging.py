@@ -39,6 +39,8 @@ PLAIN_TYPES = frozenset(
         "hold.lost",
         "hold.resolved",
         "alert.raised",
+        "estimate.made",
+        "model.chosen",
     },
 )
 """Types that this release reads beside calls, at version 1.  None of their fields contradicts a call's (a test holds

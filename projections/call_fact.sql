@@ -33,6 +33,7 @@ SELECT
     c.tags AS tags,
     c.origin AS origin,
     c.quality AS quality,
+    c.estimate_id AS estimate_id,
     c.input_tokens AS input_tokens,
     c.output_tokens AS output_tokens,
     c.cache_read_input_tokens AS cache_read_input_tokens,

@@ -35,6 +35,7 @@ SELECT
     data.tags AS tags,
     COALESCE(data.origin, error('a call without origin')) AS origin,
     data.call_keys AS call_keys,
+    data.estimate_id AS estimate_id,
     COALESCE(data.quality, error('a call without quality')) AS quality,
     COALESCE(data.usage.input_uncached, 0) + COALESCE(data.usage.cache_read, 0)
         + COALESCE(data.usage.cache_write_5m, 0) + COALESCE(data.usage.cache_write_1h, 0)
@@ -129,6 +130,7 @@ FROM read_json(
             tags MAP(VARCHAR, VARCHAR),
             origin VARCHAR,
             call_keys VARCHAR[],
+            estimate_id VARCHAR,
             quality VARCHAR,
             usage STRUCT(
                 input_uncached BIGINT,

@@ -39,6 +39,7 @@ SELECT
     origin AS origin,
     quality AS quality,
     run AS run,
+    estimate_id AS estimate_id,
     http_status AS http_status,
     error_type AS error_type
 FROM call_fact;

@@ -103,8 +103,11 @@ def call_row(call_id: str, data: dict[str, Any]) -> list[str | None]:
 
 def test_the_documentation_lists_the_columns() -> None:
     page = (Path(__file__).parents[2] / "docs" / "projections.md").read_text(encoding="utf-8")
-    for name, columns in (("calls", _digest.CALL_COLUMNS), ("charges", _digest.CHARGE_COLUMNS)):
-        (listed,) = re.findall(rf"^{name}: ([a-z_ \n]+)$", page, re.M)
+    tables = (
+        ("calls", _digest.CALL_COLUMNS), ("charges", _digest.CHARGE_COLUMNS), ("estimates", _digest.ESTIMATE_COLUMNS),
+    )  # fmt: skip
+    for name, columns in tables:
+        (listed,) = re.findall(rf"^{name}: ([a-z0-9_ \n]+)$", page, re.M)
         assert listed.split() == list(columns)
 
 

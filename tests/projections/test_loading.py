@@ -69,7 +69,7 @@ def test_a_call_that_cannot_be_read_is_left_out_and_named(home: Home, data: Any)
         ("something.new", ["a", "list"]),
         ("something.new", b'"text"'),
         ("something.new", b"null"),
-        ("estimate.made", {"usage": 1}),
+        ("experiment.started", {"usage": 1}),
     ],
 )
 def test_types_of_other_releases_are_kept_and_counted(home: Home, event_type: str, data: Any) -> None:

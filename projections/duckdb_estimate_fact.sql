@@ -1,0 +1,87 @@
+-- One row an estimate, by its first line, with what the calls came to that name it.  DuckDB only.
+--
+-- A hand-made line may hold anything under these names: what is no count is none, and an estimate without its figures
+-- is left out.  Calls without an answer, and those of which no usage is known, say nothing of an estimate.
+CREATE OR REPLACE VIEW estimate_fact AS
+WITH line AS (
+    SELECT
+        id AS id,
+        writer AS writer,
+        seq AS seq,
+        EPOCH_US(TRY_CAST(json_extract_string(data, '$.estimated_at') AS TIMESTAMP)) AS estimated_us,
+        json_extract_string(data, '$.origin') AS origin,
+        json_extract_string(data, '$.run') AS run,
+        json_extract_string(data, '$.session') AS session,
+        json_extract_string(data, '$.prompt') AS prompt,
+        json_extract_string(data, '$.prompt_version') AS prompt_version,
+        json_extract_string(data, '$.statement') AS statement,
+        json_extract_string(data, '$.provider') AS provider,
+        json_extract_string(data, '$.model') AS model,
+        json_extract_string(data, '$.user') AS usr,
+        json_extract_string(data, '$.project') AS project,
+        json_extract_string(data, '$.team') AS team,
+        json_extract_string(data, '$.cost_center') AS cost_center,
+        TRY_CAST(json_extract_string(data, '$.calls') AS BIGINT) AS calls,
+        json_extract_string(data, '$.method') AS method,
+        TRY_CAST(json_extract_string(data, '$.counted_tokens') AS BIGINT) AS counted_tokens,
+        TRY_CAST(json_extract_string(data, '$.input_tokens.p5') AS BIGINT) AS input_p5_tokens,
+        TRY_CAST(json_extract_string(data, '$.input_tokens.p50') AS BIGINT) AS input_p50_tokens,
+        TRY_CAST(json_extract_string(data, '$.input_tokens.p95') AS BIGINT) AS input_p95_tokens,
+        json_extract_string(data, '$.input_tokens.basis') AS input_basis,
+        TRY_CAST(json_extract_string(data, '$.input_tokens.calls') AS BIGINT) AS input_calls,
+        TRY_CAST(json_extract_string(data, '$.output_tokens.p50') AS BIGINT) AS output_p50_tokens,
+        TRY_CAST(json_extract_string(data, '$.output_tokens.p90') AS BIGINT) AS output_p90_tokens,
+        TRY_CAST(json_extract_string(data, '$.output_tokens.max') AS BIGINT) AS output_max_tokens,
+        json_extract_string(data, '$.output_tokens.basis') AS output_basis,
+        TRY_CAST(json_extract_string(data, '$.output_tokens.calls') AS BIGINT) AS output_calls,
+        json_extract_string(data, '$.cost.state') AS cost_state,
+        json_extract_string(data, '$.cost.p50_usd') AS cost_p50_text,
+        json_extract_string(data, '$.cost.p90_usd') AS cost_p90_text,
+        json_extract_string(data, '$.cost.max_usd') AS cost_max_text,
+        json_extract_string(data, '$.confirm.answer') AS answer,
+        ROW_NUMBER() OVER (PARTITION BY id ORDER BY tick, writer, seq) AS copy
+    FROM other_line
+    WHERE type = 'estimate.made' AND v = 1
+),
+actual AS (
+    SELECT
+        estimate_id AS estimate_id,
+        COUNT(*) AS calls,
+        CAST(SUM(input_tokens) AS BIGINT) AS input_tokens,
+        CAST(SUM(output_tokens) AS BIGINT) AS output_tokens,
+        CASE WHEN COUNT(cost_pico) = COUNT(*) THEN CAST(SUM(cost_pico) AS HUGEINT) END AS cost_pico
+    FROM call_fact
+    WHERE estimate_id IS NOT NULL AND status = 'ok' AND quality = 'measured' AND input_tokens > 0
+    GROUP BY estimate_id
+)
+SELECT
+    e.* EXCLUDE (copy, cost_p50_text, cost_p90_text, cost_max_text),
+    CASE
+        WHEN REGEXP_FULL_MATCH(e.cost_p50_text, '[0-9]{1,15}(\.[0-9]{1,12})?')
+            THEN CAST(
+                SPLIT_PART(e.cost_p50_text, '.', 1) || RPAD(SPLIT_PART(e.cost_p50_text, '.', 2), 12, '0') AS HUGEINT
+            )
+    END AS cost_p50_pico,
+    CASE
+        WHEN REGEXP_FULL_MATCH(e.cost_p90_text, '[0-9]{1,15}(\.[0-9]{1,12})?')
+            THEN CAST(
+                SPLIT_PART(e.cost_p90_text, '.', 1) || RPAD(SPLIT_PART(e.cost_p90_text, '.', 2), 12, '0') AS HUGEINT
+            )
+    END AS cost_p90_pico,
+    CASE
+        WHEN REGEXP_FULL_MATCH(e.cost_max_text, '[0-9]{1,15}(\.[0-9]{1,12})?')
+            THEN CAST(
+                SPLIT_PART(e.cost_max_text, '.', 1) || RPAD(SPLIT_PART(e.cost_max_text, '.', 2), 12, '0') AS HUGEINT
+            )
+    END AS cost_max_pico,
+    a.calls AS actual_calls,
+    a.input_tokens AS actual_input_tokens,
+    a.output_tokens AS actual_output_tokens,
+    a.cost_pico AS actual_pico
+FROM line AS e
+LEFT JOIN actual AS a ON a.estimate_id = e.id
+WHERE
+    e.copy = 1 AND e.estimated_us IS NOT NULL AND e.provider IS NOT NULL AND e.model IS NOT NULL AND e.calls > 0
+    AND e.method IS NOT NULL AND e.counted_tokens >= 0
+    AND e.input_p5_tokens >= 0 AND e.input_p50_tokens >= e.input_p5_tokens AND e.input_p95_tokens >= e.input_p50_tokens
+    AND e.output_p50_tokens >= 0 AND e.output_p90_tokens >= e.output_p50_tokens
