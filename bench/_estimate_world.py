@@ -43,7 +43,7 @@ WORLDS = (
 """
 
 MODELS = 2
-PROMPTS = 4
+PROMPTS = 6
 CALLS = 75
 """Of each prompt."""
 

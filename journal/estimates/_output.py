@@ -123,13 +123,13 @@ def estimate_output(
 
 def fit_output(own: Sequence[PastOutput], of_model: Sequence[PastOutput], prior: OutputPrior) -> OutputFit:
     """What past calls teach of a prompt's answers."""
-    logs_of_model = [_log(call.output_tokens) for call in of_model[-ANSWERS:]]
-    location, basis, calls = math.log(max(prior.median_tokens, 1.0)), "prior", 0
-    if len(logs_of_model) >= MODEL_ANSWERS_MIN:
-        location, basis, calls = sorted(logs_of_model)[len(logs_of_model) // 2], "model", len(logs_of_model)
+    location, basis, calls = prior.median_tokens, "prior", 0
+    if len(of_model) >= MODEL_ANSWERS_MIN:
+        outputs = sorted([call.output_tokens for call in of_model[-ANSWERS:]])
+        location, basis, calls = _cut(outputs[len(outputs) // 2]), "model", len(outputs)
     if own:
         basis, calls = "prompt", min(len(own), ANSWERS)
-    few = _believed([_log(call.output_tokens) for call in own[-ANSWERS_MIN:]], location, prior.sigma)
+    few = _believed([_log(call.output_tokens) for call in own[-ANSWERS_MIN:]], math.log(max(location, 1)), prior.sigma)
     return OutputFit(tuple(own[-NEAREST_OF:]), few, basis, calls)
 
 
