@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from keledger.journal import UsageError, pico_to_usd
+from keledger.journal._tokenizers import RATIO_UNIT, TokenRatio
 
 from ._pricing import parse_context
-from ._tokenizers import RATIO_UNIT, TokenRatio
 
 
 @dataclass(frozen=True, slots=True)

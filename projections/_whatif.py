@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keledger.journal import Finding, UsageError
+from keledger.journal._tokenizers import TokenRatio, load_tokenizers
 from keledger.journal.prices import Book
 
 from ._build import Progress
@@ -15,7 +16,6 @@ from ._hypothesis import Apart, Conversion, Hypothesis, WhatIfSums, parts_of_one
 from ._options import ReportOptions, column
 from ._projection import Projection
 from ._reports import SCHEMA_VERSION
-from ._tokenizers import TokenRatio, load_tokenizers
 from ._whatif_pricing import MONTH, Comparing
 
 _MODELS_NAMED_MAX = 5

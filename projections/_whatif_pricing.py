@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from keledger.journal import DAY_US, Zone
+from keledger.journal._tokenizers import RATIO_UNIT, TokenRatio, load_tokenizers
 from keledger.journal.prices import Book
 
 from . import _engine as engine
@@ -20,7 +21,6 @@ from ._hypothesis import Apart, Conversion, Hypothesis, WhatIfSums
 from ._options import ReportOptions, column
 from ._pricing import Pricer, fill, parse_context
 from ._sums import order
-from ._tokenizers import RATIO_UNIT, TokenRatio, load_tokenizers
 
 MONTH = "month"
 """A column of this report beside those of all reports."""

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from keledger.journal import Home, UsageError, parse_time, pico_to_usd, usd_to_pico
+from keledger.journal._tokenizers import RATIO_UNIT, Tokenizers, load_tokenizers
 from keledger.journal.prices import Book, Cell, LayerHeader, shipped_book, shipped_manifest, write_layer
 from keledger.journal.prices._layer import Layer
 from keledger.journal.prices._names import Names
 from keledger.projections import Hypothesis, ReportOptions, WhatIf, open_projection, report_whatif
-from keledger.projections._tokenizers import RATIO_UNIT, Tokenizers, load_tokenizers
 
 from .repricing import ledger_of
 from .support import rebuild

@@ -21,6 +21,17 @@ RATIO_UNIT = 10_000
 _BEHIND = re.compile(r"[/:.]")
 
 
+def spellings(model: str) -> list[str]:
+    """A model's name as patterns are compared with it: whole, then behind each ``/``, ``:`` and ``.`` of it."""
+    name = model.strip().lower()
+    return [name, *(name[found.end() :] for found in _BEHIND.finditer(name))]
+
+
+def fits(names: list[str], patterns: tuple[str, ...]) -> bool:
+    """Whether one of the *names* has the form of one of the *patterns*."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """Models whose tokenizer makes as many *tokens* by kind of text, or so many *times* those of the family *of*."""
@@ -62,17 +73,8 @@ class Tokenizers(NamedTuple):
 
     def family(self, model: str) -> Family | None:
         """The family of a model's name, whatever stands before it in a path; None where it is not listed."""
-        name = model.strip().lower()
-        tails = [name, *(name[found.end() :] for found in _BEHIND.finditer(name))]
-        return next(
-            (
-                family
-                for family in self.families
-                for pattern in family.models
-                if any(fnmatchcase(tail, pattern) for tail in tails)
-            ),
-            None,
-        )
+        names = spellings(model)
+        return next((family for family in self.families if fits(names, family.models)), None)
 
     def ratio(self, source: str, target: str) -> TokenRatio:
         """From the tokens of the model *source* to those of another model, *target*."""
@@ -84,13 +86,16 @@ class Tokenizers(NamedTuple):
             least, most = Fraction(1), Fraction(1)
             basis = "same"
         else:
-            least, most = self._between(old, new)
+            least, most = self.between(old, new)
             basis = "measured" if old.tokens and new.tokens else "published"
         bounds = math.floor(least * RATIO_UNIT), math.ceil(most * RATIO_UNIT)
         return TokenRatio(old.name if old else None, new.name if new else None, *bounds, basis)
 
-    def _between(self, old: Family, new: Family) -> tuple[Fraction, Fraction]:
-        """By way of the nearest family that both are told by, or of the texts that both were measured with."""
+    def between(self, old: Family, new: Family) -> tuple[Fraction, Fraction]:
+        """What the tokens of *old* are to be multiplied by for those of *new*, at least and at most.
+
+        By way of the nearest family that both are told by, or of the texts that both were measured with.
+        """
         up, down = self._told_by(old), self._told_by(new)
         least = most = Fraction(1)
         if up[-1] is not down[-1]:
