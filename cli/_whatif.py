@@ -9,25 +9,22 @@ from typing import Any
 
 import click
 
-from keledger.journal import Home, check_zone, current_prices, report_zone
-from keledger.journal.prices import Book, PriceStore
+from keledger.journal import check_zone, report_zone
 from keledger.projections import (
     Apart,
     Hypothesis,
-    Projection,
     ReportOptions,
     WhatIf,
     WhatIfSums,
-    find_book,
     open_projection,
     report_whatif,
 )
 
+from ._book_asked import asked_book, asked_model
 from ._days import parse_day, parse_since, today_in
 from ._group import command
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
-from ._prices_asked import find_model, find_named
 from ._progress import Progress
 from ._report_tables import MODEL_WIDTH, NONE, calls
 from ._table import Column, Table, count, exact_money, money, printable, terminal_width, wrapped
@@ -38,7 +35,6 @@ APART_SHOWN_MAX = 12
 
 _HYPOTHESES = ("model", "context", "no_cache", "discount", "prices_at")
 _PAIR = re.compile(r"([a-z][a-z0-9_]*)=([^,=\s]*)", re.ASCII)
-_PROVIDERS = "SELECT DISTINCT provider FROM call_fact"
 _PERCENT = re.compile(r"\d{1,3}(\.\d{1,6})?", re.ASCII)
 
 
@@ -107,8 +103,8 @@ def whatif(settings: Settings, /, **given: Any) -> None:
     )
     columns = tuple(name.strip() for names in given["by"] for name in names.split(",") if name.strip())
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
-        book = _book(projection, home, given["book"], zone)
-        model = _model(projection, book, given["model"]) if given["model"] is not None else None
+        book = asked_book(projection, home, given["book"], zone)
+        model = asked_model(projection, book, given["model"]) if given["model"] is not None else None
         with Progress("pricing") as pricing:
             report = report_whatif(
                 projection,
@@ -123,26 +119,6 @@ def whatif(settings: Settings, /, **given: Any) -> None:
     else:
         _show(report)
     warn_findings(finding.as_json() for finding in report.findings)
-
-
-def _book(projection: Projection, home: Home, given: str | None, zone: str) -> Book:
-    """The book that is asked for; else the newest, which in a home without one is the shipped one."""
-    if given is not None:
-        return PriceStore(home.prices).load_book(find_book(projection, given, timezone=zone))
-    current = current_prices(home)
-    return current.store.load_book(current.manifest.sha256)
-
-
-def _model(projection: Projection, book: Book, text: str) -> tuple[str, str]:
-    """The model that is asked for; where several providers have one of this name, at the only one that was called."""
-    if not text.strip():
-        raise click.BadParameter("it is empty: name a model like openai/gpt-5-mini", param_hint="--model")
-    if "/" not in text:
-        called = {book.own_name(provider, "")[0] for (provider,) in projection.query(_PROVIDERS)}
-        offering = [provider for provider, _, _ in find_named(book, text) if provider in called]
-        if len(offering) == 1:
-            return offering[0], text.strip()
-    return find_model(text, book)
 
 
 def _context(given: Sequence[str]) -> dict[str, str]:
@@ -170,7 +146,7 @@ def _percent(text: str) -> Decimal:
 
 def _show(report: WhatIf) -> None:
     write_table(_table(report), _heading(report))
-    for sentence in [*report.assumptions(), *_apart_sentences(report)]:
+    for sentence in [*report.assumptions(), *apart_sentences(report)]:
         for line in wrapped(printable(sentence), terminal_width()):
             click.echo(line)
 
@@ -218,7 +194,8 @@ def _figures(sums: WhatIfSums, exact: bool, with_apart: bool) -> Iterator[str]:
         yield "apart" if shown[name] is None else money(shown[name])
 
 
-def _apart_sentences(report: WhatIf) -> Iterable[str]:
+def apart_sentences(report: WhatIf) -> Iterable[str]:
+    """Of the calls that stand on neither side: how many, and why, the most first."""
     if not report.apart:
         return
     yield f"Apart, on neither side: {calls(report.total.apart_calls)}."

@@ -26,6 +26,9 @@ SECTIONS = {
         "sessions": Entry("keledger.cli._report_commands:sessions", "Show what each session cost."),
         "session": Entry("keledger.cli._detail_commands:session", "Show one session by statement and call."),
         "call": Entry("keledger.cli._detail_commands:call", "Show one call with every price line."),
+        "efficiency": Entry(
+            "keledger.cli._efficiency:efficiency", "Show cost by call, output and success, and what would save some."
+        ),
         "whatif": Entry("keledger.cli._whatif:whatif", "Show what my calls would have cost on other terms."),
         "sql": Entry("keledger.cli._sql:sql", "Query the projections, read-only."),
         "export": Entry("keledger.cli._export:export", "Write calls or events for other programs."),

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from ._details import report_call as report_call
     from ._details import report_session as report_session
     from ._digest import digest as digest
+    from ._efficiency import Efficiency as Efficiency
+    from ._efficiency import EfficiencyRow as EfficiencyRow
+    from ._efficiency import report_efficiency as report_efficiency
     from ._export import export_csv as export_csv
     from ._export import export_jsonl as export_jsonl
     from ._hypothesis import Apart as Apart
@@ -91,6 +94,8 @@ _PLACES = {
     "Change": "_changes",
     "Closing": "_closings",
     "Comparison": "_reconcile",
+    "Efficiency": "_efficiency",
+    "EfficiencyRow": "_efficiency",
     "Hypothesis": "_hypothesis",
     "Periods": "_closings",
     "PriceAdoption": "_adoptions",
@@ -143,6 +148,7 @@ _PLACES = {
     "report_call": "_details",
     "report_closed": "_closing",
     "report_daily": "_reports",
+    "report_efficiency": "_efficiency",
     "report_monthly": "_reports",
     "report_session": "_details",
     "report_sessions": "_reports",
@@ -163,6 +169,8 @@ __all__ = [
     "Change",
     "Closing",
     "Comparison",
+    "Efficiency",
+    "EfficiencyRow",
     "Hypothesis",
     "Periods",
     "PriceAdoption",
@@ -215,6 +223,7 @@ __all__ = [
     "report_call",
     "report_closed",
     "report_daily",
+    "report_efficiency",
     "report_monthly",
     "report_session",
     "report_sessions",

@@ -87,7 +87,8 @@ class Pricer:
     ) -> Prepared:
         """The statement that :meth:`price` runs; it takes *parameters*, and holds until the next one is prepared.
 
-        *carrying* adds columns: by name an expression over ``c``, or over ``k`` with its ``rate_key``.
+        *carrying* adds columns: by name an expression over ``c``, over ``k`` with its ``rate_key``, or over ``r``, the
+        row of ``book_rate`` that prices the call.
         """
         if counting != self._counting:
             define_usage(self._connection, self._lines, counting)
