@@ -33,6 +33,9 @@ SECTIONS = {
         "sql": Entry("keledger.cli._sql:sql", "Query the projections, read-only."),
         "export": Entry("keledger.cli._export:export", "Write calls or events for other programs."),
     },
+    "Before a call": {
+        "models": Entry("keledger.cli._models:models", "Show what models can and cost, and suggest one for a prompt."),
+    },
     "Recording": {
         "run": Entry("keledger.cli._launcher:run", "Run a command and journal the model calls it makes."),
         "record": Entry("keledger.cli._record:record", "Record finished calls, one JSON object a line."),

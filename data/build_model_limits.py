@@ -2,9 +2,9 @@
 
 ``pip download --no-deps litellm==1.109.1``, then ``python data/build_model_limits.py WHEEL`` (with keledger installed,
 and the extra ``[prices]``) writes ``data/model_limits.jsonl``: a line that says where it comes from, then one line a
-model, sorted, with its context window, its output limit and whether it reasons before it answers.  It holds the models
-that write text, of the providers of the shipped price book, under the book's own names.  The same wheel, genai-prices
-and book give the same bytes.
+model, sorted, with its context window, its output limit, and whether it reasons before it answers, sees images
+(``vision``) and calls functions (``tools``).  It holds the models that write text, of the providers of the shipped
+price book, under the book's own names.  The same wheel, genai-prices and book give the same bytes.
 
 LiteLLM is the only one with output limits.  Context windows come from both: LiteLLM gives some as what an input may
 have, and some too low.  Of several figures for one model the largest is taken, for they serve as upper bounds.
@@ -31,6 +31,9 @@ MAP = "litellm/model_prices_and_context_window_backup.json"
 FILE = Path(__file__).parent / "model_limits.jsonl"
 
 FIGURES = ("context_window", "output_limit")
+
+CAPABILITIES = {"vision": "supports_vision", "tools": "supports_function_calling"}
+"""What a line tells of a model beside its figures, and the map's word for it."""
 
 MODES = ("chat", "responses", "completion")
 """The kinds of models that write text."""
@@ -63,7 +66,7 @@ def build(version: str, entries: Mapping[str, Any], license_text: str) -> bytes:
     for provider, model in sorted(found):
         row = found[provider, model]
         told = {"provider": provider, "model": model, **{name: row[name] for name in FIGURES if row.get(name)}}
-        lines.append({**told, "reasons": bool(row["reasons"])} if "reasons" in row else told)
+        lines.append({**told, **{name: bool(row[name]) for name in ("reasons", *CAPABILITIES) if name in row}})
     return "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines).encode()
 
 
@@ -79,7 +82,8 @@ def _take_litellm(entries: Mapping[str, Any], found: dict[tuple[str, str], dict[
         figures["output_limit"] = _tokens(entry, "max_output_tokens")
         named = model_of(names, entry["litellm_provider"], key)
         if named[0] in providers and any(figures.values()):
-            _enlarge(found[named], {**figures, "reasons": int(entry.get("supports_reasoning") is True)})
+            told = {name: int(entry[word]) for name, word in CAPABILITIES.items() if isinstance(entry.get(word), bool)}
+            _enlarge(found[named], {**figures, "reasons": int(entry.get("supports_reasoning") is True), **told})
 
 
 def _take_genai_prices(found: dict[tuple[str, str], dict[str, int]]) -> None:

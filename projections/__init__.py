@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from ._options import ReportOptions as ReportOptions
     from ._projection import Projection as Projection
     from ._projection import open_projection as open_projection
+    from ._prompt_profile import called_providers as called_providers
+    from ._prompt_profile import prompt_profiles as prompt_profiles
+    from ._prompt_profile import token_ratio as token_ratio
     from ._rebuild import Rebuilt as Rebuilt
     from ._rebuild import rebuild as rebuild
     from ._reconcile import Comparison as Comparison
@@ -115,6 +118,7 @@ _PLACES = {
     "WhatIf": "_whatif",
     "WhatIfSums": "_hypothesis",
     "backtest": "_backtest",
+    "called_providers": "_prompt_profile",
     "check_closable": "_closing",
     "check_periods": "_closing",
     "check_projections": "_state",
@@ -144,6 +148,7 @@ _PLACES = {
     "preview_reprice": "_reprice",
     "price_adoptions": "_adoptions",
     "projection_state": "_state",
+    "prompt_profiles": "_prompt_profile",
     "rebuild": "_rebuild",
     "report_call": "_details",
     "report_closed": "_closing",
@@ -158,6 +163,7 @@ _PLACES = {
     "reprice_data": "_reprice",
     "run_sql": "_confined",
     "shown_totals": "_closings",
+    "token_ratio": "_prompt_profile",
 }
 
 __all__ = [
@@ -190,6 +196,7 @@ __all__ = [
     "WhatIf",
     "WhatIfSums",
     "backtest",
+    "called_providers",
     "check_closable",
     "check_periods",
     "check_projections",
@@ -219,6 +226,7 @@ __all__ = [
     "preview_reprice",
     "price_adoptions",
     "projection_state",
+    "prompt_profiles",
     "rebuild",
     "report_call",
     "report_closed",
@@ -233,6 +241,7 @@ __all__ = [
     "repriced_differences",
     "run_sql",
     "shown_totals",
+    "token_ratio",
 ]
 
 

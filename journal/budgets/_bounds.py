@@ -13,9 +13,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from keledger.journal._limits import INTEGER_MAX
+from keledger.journal._model_limits import ModelLimits, limits_of, models_beginning_with, names_beginning_with
 from keledger.journal.prices import BUCKETS, TIER_BUCKETS, Book, Rate, shipped_name_rules
-
-from ._model_limits import ModelLimits, limits_of, models_beginning_with, names_beginning_with
 
 REQUEST_TOKENS = 2048
 """Tokens that a provider adds to a request of its own: 683 is the most that was measured (Grok 4), Claude's prompt for

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from keledger.journal._model_limits import limits_of
 from keledger.journal._money import usd_to_pico
 from keledger.journal.prices import BUCKETS, TIER_BUCKETS, Book
 
 from ._bounds import Unbounded, Unpriced, most_tokens, upper_bound
-from ._model_limits import limits_of
 
 __all__ = ["History", "Sized", "Unbounded", "Unpriced", "history_key", "size_at_rate", "size_hold"]
 

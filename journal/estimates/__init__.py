@@ -8,30 +8,64 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
-    from ._accuracy import Accuracy, Stated, accuracy, lately_off
-    from ._batch import BatchEstimate, Part, Rate, estimate_batch
-    from ._calibration import (
-        InputEstimate,
-        InputFit,
-        InputHistory,
-        InputPrior,
-        ModelFit,
-        Pair,
-        Spread,
-        estimate_input,
-        fit_input,
-        fit_model,
-    )
-    from ._output import OutputEstimate, OutputFit, OutputPrior, PastOutput, estimate_output, fit_output
+    from ._accuracy import Accuracy as Accuracy
+    from ._accuracy import Stated as Stated
+    from ._accuracy import accuracy as accuracy
+    from ._accuracy import lately_off as lately_off
+    from ._batch import BatchEstimate as BatchEstimate
+    from ._batch import Part as Part
+    from ._batch import Rate as Rate
+    from ._batch import estimate_batch as estimate_batch
+    from ._calibration import InputEstimate as InputEstimate
+    from ._calibration import InputFit as InputFit
+    from ._calibration import InputHistory as InputHistory
+    from ._calibration import InputPrior as InputPrior
+    from ._calibration import ModelFit as ModelFit
+    from ._calibration import Pair as Pair
+    from ._calibration import Spread as Spread
+    from ._calibration import estimate_input as estimate_input
+    from ._calibration import fit_input as fit_input
+    from ._calibration import fit_model as fit_model
+    from ._call_profile import CallProfile as CallProfile
+    from ._call_profile import Ratio as Ratio
+    from ._call_profile import expected_costs as expected_costs
+    from ._choice import Candidate as Candidate
+    from ._choice import Choice as Choice
+    from ._choice import LeftOut as LeftOut
+    from ._choice import Requirements as Requirements
+    from ._choice import choose as choose
+    from ._choice import parse_max_cost as parse_max_cost
+    from ._models import NEEDS as NEEDS
+    from ._models import QUALITIES as QUALITIES
+    from ._models import Fact as Fact
+    from ._models import ModelFacts as ModelFacts
+    from ._models import ModelTable as ModelTable
+    from ._models import load_models as load_models
+    from ._models import load_tiers as load_tiers
+    from ._output import OutputEstimate as OutputEstimate
+    from ._output import OutputFit as OutputFit
+    from ._output import OutputPrior as OutputPrior
+    from ._output import PastOutput as PastOutput
+    from ._output import estimate_output as estimate_output
+    from ._output import fit_output as fit_output
 
 __all__ = [
+    "NEEDS",
+    "QUALITIES",
     "Accuracy",
     "BatchEstimate",
+    "CallProfile",
+    "Candidate",
+    "Choice",
+    "Fact",
     "InputEstimate",
     "InputFit",
     "InputHistory",
     "InputPrior",
+    "LeftOut",
+    "ModelFacts",
     "ModelFit",
+    "ModelTable",
     "OutputEstimate",
     "OutputFit",
     "OutputPrior",
@@ -39,21 +73,38 @@ __all__ = [
     "Part",
     "PastOutput",
     "Rate",
+    "Ratio",
+    "Requirements",
     "Spread",
     "Stated",
     "accuracy",
+    "choose",
     "estimate_batch",
     "estimate_input",
     "estimate_output",
+    "expected_costs",
     "fit_input",
     "fit_model",
     "fit_output",
     "lately_off",
+    "load_models",
+    "load_tiers",
+    "parse_max_cost",
 ]
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "_accuracy": ("Accuracy", "Stated", "accuracy", "lately_off"),
-    "_batch": ("BatchEstimate", "Part", "Rate", "estimate_batch"),
+    "_accuracy": (
+        "Accuracy",
+        "Stated",
+        "accuracy",
+        "lately_off",
+    ),
+    "_batch": (
+        "BatchEstimate",
+        "Part",
+        "Rate",
+        "estimate_batch",
+    ),
     "_calibration": (
         "InputEstimate",
         "InputFit",
@@ -66,7 +117,36 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "fit_input",
         "fit_model",
     ),
-    "_output": ("OutputEstimate", "OutputFit", "OutputPrior", "PastOutput", "estimate_output", "fit_output"),
+    "_call_profile": (
+        "CallProfile",
+        "Ratio",
+        "expected_costs",
+    ),
+    "_choice": (
+        "Candidate",
+        "Choice",
+        "LeftOut",
+        "Requirements",
+        "choose",
+        "parse_max_cost",
+    ),
+    "_models": (
+        "NEEDS",
+        "QUALITIES",
+        "Fact",
+        "ModelFacts",
+        "ModelTable",
+        "load_models",
+        "load_tiers",
+    ),
+    "_output": (
+        "OutputEstimate",
+        "OutputFit",
+        "OutputPrior",
+        "PastOutput",
+        "estimate_output",
+        "fit_output",
+    ),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 

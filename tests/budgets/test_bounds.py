@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from keledger.journal import parse_time, usd_to_pico
+from keledger.journal._model_limits import limits_of
 from keledger.journal.budgets import _bounds as bounds
 from keledger.journal.budgets._bounds import Bound, Unbounded, Unpriced, upper_bound
-from keledger.journal.budgets._model_limits import limits_of
 from keledger.journal.capture.shape import shape_of
 from keledger.journal.prices import ALWAYS_US, Book, Cell
 from keledger.journal.usage import normalize

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keledger.data
-from keledger.journal.budgets._model_limits import limits_of, models_beginning_with, names_beginning_with
+from keledger.journal._model_limits import limits_of, models_beginning_with, names_beginning_with
 from tests.budgets.books import shipped
 
 LINES = Path(keledger.data.__path__[0], "model_limits.jsonl").read_text(encoding="utf-8").splitlines()
@@ -28,11 +28,11 @@ def test_every_line_is_one_model_in_order() -> None:
     named = [(row["provider"], row["model"]) for row in ROWS]
     assert named == sorted(set(named))
     for row in ROWS:
-        assert list(row) == [name for name in ("provider", "model", "context_window", "output_limit", "reasons")
-                             if name in row]  # fmt: skip
+        names = ("provider", "model", "context_window", "output_limit", "reasons", "vision", "tools")
+        assert list(row) == [name for name in names if name in row]
         assert row.keys() & {"context_window", "output_limit"}
         assert all(row.get(name, 1) > 0 for name in ("context_window", "output_limit"))
-        assert isinstance(row.get("reasons", False), bool)
+        assert all(isinstance(row.get(name, False), bool) for name in ("reasons", "vision", "tools"))
 
 
 def test_every_model_is_found_by_its_own_name() -> None:
