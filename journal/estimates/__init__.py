@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from ._choice import Requirements as Requirements
     from ._choice import choose as choose
     from ._choice import parse_max_cost as parse_max_cost
+    from ._counted import Counted as Counted
+    from ._counted import count_prompt as count_prompt
+    from ._counted import count_request as count_request
     from ._models import NEEDS as NEEDS
     from ._models import QUALITIES as QUALITIES
     from ._models import Fact as Fact
@@ -57,6 +60,7 @@ __all__ = [
     "CallProfile",
     "Candidate",
     "Choice",
+    "Counted",
     "Fact",
     "InputEstimate",
     "InputFit",
@@ -79,6 +83,8 @@ __all__ = [
     "Stated",
     "accuracy",
     "choose",
+    "count_prompt",
+    "count_request",
     "estimate_batch",
     "estimate_input",
     "estimate_output",
@@ -129,6 +135,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Requirements",
         "choose",
         "parse_max_cost",
+    ),
+    "_counted": (
+        "Counted",
+        "count_prompt",
+        "count_request",
     ),
     "_models": (
         "NEEDS",
