@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from . import _limits as limits
-from ._administration import Administration
 from ._adopting import Adoption, adopt, current_prices
 from ._adoption import what_holds
 from ._calls import build_call, check_attributes, check_field_names
 from ._cleaning import DEPTH_MAX, Cleaner, check_reason, json_kind, json_safe
 from ._errors import InputRefused, KeledgerError, UsageError
+from ._foretelling import Foretelling
 from ._home import Home
 from ._identity import id_of_key, new_id
 from ._json import SCALARS, is_plain
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SOURCE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
-class Ledger(Administration):
+class Ledger(Foretelling):
     """One home, open for recording.  Safe to share between threads, and usable in forked children."""
 
     @classmethod

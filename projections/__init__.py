@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from ._efficiency import Efficiency as Efficiency
     from ._efficiency import EfficiencyRow as EfficiencyRow
     from ._efficiency import report_efficiency as report_efficiency
+    from ._estimator import Estimator as Estimator
+    from ._estimator import Subject as Subject
     from ._export import export_csv as export_csv
     from ._export import export_jsonl as export_jsonl
     from ._hypothesis import Apart as Apart
@@ -97,6 +99,7 @@ _PLACES = {
     "Change": "_changes",
     "Closing": "_closings",
     "Comparison": "_reconcile",
+    "Estimator": "_estimator",
     "Efficiency": "_efficiency",
     "EfficiencyRow": "_efficiency",
     "Hypothesis": "_hypothesis",
@@ -115,6 +118,7 @@ _PLACES = {
     "Repricing": "_repricings",
     "Selector": "_selector",
     "SqlResult": "_confined",
+    "Subject": "_estimator",
     "WhatIf": "_whatif",
     "WhatIfSums": "_hypothesis",
     "backtest": "_backtest",
@@ -177,6 +181,7 @@ __all__ = [
     "Comparison",
     "Efficiency",
     "EfficiencyRow",
+    "Estimator",
     "Hypothesis",
     "Periods",
     "PriceAdoption",
@@ -193,6 +198,7 @@ __all__ = [
     "Repricing",
     "Selector",
     "SqlResult",
+    "Subject",
     "WhatIf",
     "WhatIfSums",
     "backtest",

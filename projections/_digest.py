@@ -20,6 +20,7 @@ from keledger.journal import KeledgerError, pico_to_usd
 from . import _engine as engine
 from ._basis import CURRENT
 from ._engine import Connection
+from ._estimates import define_estimates
 from ._projection import Projection
 
 _BATCH_ROWS = 10_000
@@ -141,7 +142,7 @@ def _add_tables(hashed: Any, connection: Connection) -> None:
 
 
 def _add_estimates(hashed: Any, connection: Connection) -> None:
-    connection.execute(engine.sql("duckdb_estimate_fact"))
+    define_estimates(connection)
     _add_table(hashed, connection, "estimates", "estimate_fact", ESTIMATE_COLUMNS, "id")
 
 

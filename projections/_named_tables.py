@@ -19,6 +19,7 @@ from . import _engine as engine
 from ._alerts import read_alerts
 from ._basis import CURRENT, adopted_books, book_of
 from ._engine import Connection
+from ._estimates import define_estimates
 from ._pricing import fill
 from ._projection import Projection
 from ._repricings import read_repricings
@@ -65,7 +66,7 @@ def define_named(projection: Projection, connection: Connection, names: Collecti
         listed = [reprice.as_json() for reprice in read_repricings(connection)]
         _define(connection, "repricing_text", _REPRICINGS, listed, "duckdb_repricings")
     if "estimates" in names:
-        connection.execute(engine.sql("duckdb_estimate_fact"))
+        define_estimates(connection)
         connection.execute(engine.sql("duckdb_estimates"))
     if "alerts" in names:
         _define(connection, "alert_text", _ALERTS, read_alerts(connection), "duckdb_alerts")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 
 from keledger.journal import NotFound
+from keledger.journal._tokenizers import load_tokenizers
 from keledger.journal.estimates import CallProfile, Ratio
 
 from . import _engine as engine
 from ._projection import Projection
-from ._tokenizers import load_tokenizers
 
 NEAR_SHOWN_MAX = 5
 _NEAR_ENOUGH = 0.6

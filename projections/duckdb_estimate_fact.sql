@@ -1,8 +1,9 @@
--- One row an estimate, by its first line, with what the calls came to that name it.  DuckDB only.
+-- What estimates said, one row each, by its first line (estimate_line); and with it what the calls came to that name it
+-- (estimate_fact).  DuckDB only.
 --
 -- A hand-made line may hold anything under these names: what is no count is none, and an estimate without its figures
 -- is left out.  Calls without an answer, and those of which no usage is known, say nothing of an estimate.
-CREATE OR REPLACE VIEW estimate_fact AS
+CREATE OR REPLACE VIEW estimate_line AS
 WITH line AS (
     SELECT
         id AS id,
@@ -42,8 +43,17 @@ WITH line AS (
         ROW_NUMBER() OVER (PARTITION BY id ORDER BY tick, writer, seq) AS copy
     FROM other_line
     WHERE type = 'estimate.made' AND v = 1
-),
-actual AS (
+)
+SELECT e.* EXCLUDE (copy)
+FROM line AS e
+WHERE
+    e.copy = 1 AND e.estimated_us IS NOT NULL AND e.provider IS NOT NULL AND e.model IS NOT NULL AND e.calls > 0
+    AND e.method IS NOT NULL AND e.counted_tokens >= 0
+    AND e.input_p5_tokens >= 0 AND e.input_p50_tokens >= e.input_p5_tokens AND e.input_p95_tokens >= e.input_p50_tokens
+    AND e.output_p50_tokens >= 0 AND e.output_p90_tokens >= e.output_p50_tokens;
+
+CREATE OR REPLACE VIEW estimate_fact AS
+WITH actual AS (
     SELECT
         estimate_id AS estimate_id,
         COUNT(*) AS calls,
@@ -55,7 +65,7 @@ actual AS (
     GROUP BY estimate_id
 )
 SELECT
-    e.* EXCLUDE (copy, cost_p50_text, cost_p90_text, cost_max_text),
+    e.* EXCLUDE (cost_p50_text, cost_p90_text, cost_max_text),
     CASE
         WHEN REGEXP_FULL_MATCH(e.cost_p50_text, '[0-9]{1,15}(\.[0-9]{1,12})?')
             THEN CAST(
@@ -78,10 +88,5 @@ SELECT
     a.input_tokens AS actual_input_tokens,
     a.output_tokens AS actual_output_tokens,
     a.cost_pico AS actual_pico
-FROM line AS e
+FROM estimate_line AS e
 LEFT JOIN actual AS a ON a.estimate_id = e.id
-WHERE
-    e.copy = 1 AND e.estimated_us IS NOT NULL AND e.provider IS NOT NULL AND e.model IS NOT NULL AND e.calls > 0
-    AND e.method IS NOT NULL AND e.counted_tokens >= 0
-    AND e.input_p5_tokens >= 0 AND e.input_p50_tokens >= e.input_p5_tokens AND e.input_p95_tokens >= e.input_p50_tokens
-    AND e.output_p50_tokens >= 0 AND e.output_p90_tokens >= e.output_p50_tokens

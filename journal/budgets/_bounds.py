@@ -64,10 +64,6 @@ _BY_OTHER_UNITS = ("input_audio_ms", "input_pages")
 _MEDIA_INPUT = frozenset(("input_audio", "cache_read_audio", "input_image", "input_video"))
 _MEDIA_OUTPUT = ("output_audio", "output_image", "output_video")
 _OUTPUT = tuple(bucket for bucket in BUCKETS if bucket.startswith("output_"))
-_WEEK_US = 7 * 24 * 3600 * 1_000_000
-_THURSDAY_US = 3 * 24 * 3600 * 1_000_000
-"""1970-01-01 was a Thursday; a week begins on Monday."""
-
 RATES_KEPT_MAX = 256
 
 
@@ -114,7 +110,7 @@ def upper_bound(
     if book.match(provider, model) is None:
         return Unpriced(f"the price book has no model {model} of {provider}")
     shape = shape or {}
-    rates = [rate for rate in _reachable_rates(book, provider, model, context, shape) if _holds(rate, at_us)]
+    rates = [rate for rate in _reachable_rates(book, provider, model, context, shape) if rate.holds(at_us)]
     for bucket in ("input_uncached", "output_text"):
         if not any(bucket in rate.pico_per_unit for rate in rates):
             return Unpriced(f"the price book has no price of {model} of {provider} for {bucket}")
@@ -222,13 +218,6 @@ def _most_pico(rate: Rate, most: MostTokens, input_buckets: Sequence[str], shape
         + most.output_tokens * dearest_output
         + characters
         + prices.get("requests", 0)
-    )
-
-
-def _holds(rate: Rate, at_us: int) -> bool:
-    return (
-        rate.valid_from_us <= at_us < rate.valid_to_us
-        and rate.week_from_us <= (at_us + _THURSDAY_US) % _WEEK_US < rate.week_to_us
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ._batch import Part as Part
     from ._batch import Rate as Rate
     from ._batch import estimate_batch as estimate_batch
+    from ._calibration import MODEL_PAIRS as MODEL_PAIRS
+    from ._calibration import OWN_PAIRS as OWN_PAIRS
     from ._calibration import InputEstimate as InputEstimate
     from ._calibration import InputFit as InputFit
     from ._calibration import InputHistory as InputHistory
@@ -35,9 +37,18 @@ if TYPE_CHECKING:
     from ._choice import Requirements as Requirements
     from ._choice import choose as choose
     from ._choice import parse_max_cost as parse_max_cost
+    from ._cost import CostEstimate as CostEstimate
+    from ._cost import Terms as Terms
     from ._counted import Counted as Counted
     from ._counted import count_prompt as count_prompt
     from ._counted import count_request as count_request
+    from ._estimate import Estimate as Estimate
+    from ._estimate import Learned as Learned
+    from ._estimate import Past as Past
+    from ._estimate import estimate as estimate
+    from ._estimate import learn as learn
+    from ._many import ManyEstimate as ManyEstimate
+    from ._many import estimate_many as estimate_many
     from ._models import NEEDS as NEEDS
     from ._models import QUALITIES as QUALITIES
     from ._models import Fact as Fact
@@ -45,6 +56,8 @@ if TYPE_CHECKING:
     from ._models import ModelTable as ModelTable
     from ._models import load_models as load_models
     from ._models import load_tiers as load_tiers
+    from ._output import ANSWERS as ANSWERS
+    from ._output import NEAREST_OF as NEAREST_OF
     from ._output import OutputEstimate as OutputEstimate
     from ._output import OutputFit as OutputFit
     from ._output import OutputPrior as OutputPrior
@@ -53,20 +66,28 @@ if TYPE_CHECKING:
     from ._output import fit_output as fit_output
 
 __all__ = [
+    "ANSWERS",
+    "MODEL_PAIRS",
+    "NEAREST_OF",
     "NEEDS",
+    "OWN_PAIRS",
     "QUALITIES",
     "Accuracy",
     "BatchEstimate",
     "CallProfile",
     "Candidate",
     "Choice",
+    "CostEstimate",
     "Counted",
+    "Estimate",
     "Fact",
     "InputEstimate",
     "InputFit",
     "InputHistory",
     "InputPrior",
+    "Learned",
     "LeftOut",
+    "ManyEstimate",
     "ModelFacts",
     "ModelFit",
     "ModelTable",
@@ -75,24 +96,29 @@ __all__ = [
     "OutputPrior",
     "Pair",
     "Part",
+    "Past",
     "PastOutput",
     "Rate",
     "Ratio",
     "Requirements",
     "Spread",
     "Stated",
+    "Terms",
     "accuracy",
     "choose",
     "count_prompt",
     "count_request",
+    "estimate",
     "estimate_batch",
     "estimate_input",
+    "estimate_many",
     "estimate_output",
     "expected_costs",
     "fit_input",
     "fit_model",
     "fit_output",
     "lately_off",
+    "learn",
     "load_models",
     "load_tiers",
     "parse_max_cost",
@@ -112,6 +138,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "estimate_batch",
     ),
     "_calibration": (
+        "MODEL_PAIRS",
+        "OWN_PAIRS",
         "InputEstimate",
         "InputFit",
         "InputHistory",
@@ -136,10 +164,25 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "choose",
         "parse_max_cost",
     ),
+    "_cost": (
+        "CostEstimate",
+        "Terms",
+    ),
     "_counted": (
         "Counted",
         "count_prompt",
         "count_request",
+    ),
+    "_estimate": (
+        "Estimate",
+        "Learned",
+        "Past",
+        "estimate",
+        "learn",
+    ),
+    "_many": (
+        "ManyEstimate",
+        "estimate_many",
     ),
     "_models": (
         "NEEDS",
@@ -151,6 +194,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "load_tiers",
     ),
     "_output": (
+        "ANSWERS",
+        "NEAREST_OF",
         "OutputEstimate",
         "OutputFit",
         "OutputPrior",

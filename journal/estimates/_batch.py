@@ -74,8 +74,9 @@ class BatchEstimate(NamedTuple):
     p50_pico: int
     p90_pico: int
     max_pico: int | None
+    input_p5: int
     input_p50: int
-    input_p90: int
+    input_p95: int
     output_p50: int
     output_p90: int
     calls: int
@@ -95,7 +96,7 @@ def estimate_batch(
     parts = [part for part in parts if part.inputs]
     calls = sum(len(part.inputs) for part in parts)
     if not calls:
-        return BatchEstimate(0, 0, 0, 0, 0, 0, 0, 0)
+        return BatchEstimate(0, 0, 0, 0, 0, 0, 0, 0, 0)
     shares = [max(CALLS_DRAWN_MIN, CALLS_DRAWN_MAX * len(part.inputs) // calls) for part in parts]
     plans = [_Plan(part, share) for part, share in zip(parts, shares, strict=True)]
     drawn = sum(len(plan.inputs) for plan in plans)
@@ -111,8 +112,9 @@ def estimate_batch(
         p50_pico=_place(pico, 50),
         p90_pico=_place(pico, 90) + _place(output_pico, 90) * margin // 100,
         max_pico=_most(parts),
+        input_p5=_place(inputs, 5),
         input_p50=_place(inputs, 50),
-        input_p90=_place(inputs, 90),
+        input_p95=_place(inputs, 95),
         output_p50=_place(outputs, 50),
         output_p90=_place(outputs, 90) * (100 + margin) // 100,
         calls=calls,

@@ -21,6 +21,8 @@ INPUT_MAX = 2**53
 _MINUTE_US = 60 * 1_000_000
 _DAY_US = DAY_MINUTES * _MINUTE_US
 _WEEK_US = 7 * _DAY_US
+_THURSDAY_US = 3 * _DAY_US
+"""1970-01-01 was a Thursday; a week begins on Monday."""
 
 
 class Rate(NamedTuple):
@@ -37,6 +39,13 @@ class Rate(NamedTuple):
     input_over: int
     input_to: int
     pico_per_unit: Mapping[str, int]
+
+    def holds(self, at_us: int) -> bool:
+        """Whether the prices are those of a request that begins at this instant, if it is of this size."""
+        return (
+            self.valid_from_us <= at_us < self.valid_to_us
+            and self.week_from_us <= (at_us + _THURSDAY_US) % _WEEK_US < self.week_to_us
+        )
 
 
 class Source(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 
 from keledger.journal import Home, NewEvent
 from keledger.projections import digest, open_projection, rebuild, run_sql
-from tests.estimates.support import estimate, estimate_data, estimate_id
+from tests.estimates.events import estimate, estimate_data, estimate_id
 
 from .support import append, call, copy_home, take_over, uncosted, void
 

@@ -1,0 +1,217 @@
+"""``keledger estimate``: what a call will take and cost, before it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from keledger.journal import Home, InputRefused, Ledger, NotFound, UsageError, current_prices, format_time
+from keledger.journal._identity import new_id
+from keledger.journal.estimates import Estimate, ManyEstimate, estimate_many
+from keledger.journal.prices import Book
+from keledger.projections import Estimator, Projection, Subject, open_projection
+
+from ._book_asked import asked_model
+from ._estimate_input import KINDS, Given, read_given
+from ._estimate_tables import write_estimates, write_many
+from ._group import command
+from ._options import Settings, common_options, pass_settings
+from ._output import say, warn_findings, write_json
+from ._prices_asked import parse_context
+from ._progress import Progress
+
+EXAMPLES = (
+    "keledger estimate --model gpt-5-mini report.txt",
+    "keledger estimate --model gpt-5-mini,claude-haiku-4-5 --prompt summarize request.json",
+    "keledger estimate --model gpt-5-mini --calls 500 request.json",
+    "keledger estimate prompts/hello.prompt --set name=Ada",
+    "git diff | keledger estimate --model gpt-5-mini",
+)
+
+
+class Asked(NamedTuple):
+    """What the command line says of the calls, beside what they hold."""
+
+    models: tuple[str, ...]
+    prompt: str | None
+    prompt_version: str | None
+    context: dict[str, str]
+    max_output_tokens: int | None
+
+
+@command(
+    name="estimate",
+    examples=EXAMPLES,
+    statuses={1: "a failure: what was given cannot be counted, or nobody knows the model; stderr says what to do"},
+)
+@click.argument("file", required=False, metavar="[FILE|-]")
+@click.option("-t", "--text", metavar="TEXT", help="Estimate this text.")
+@click.option(
+    "-m", "--model", "models", metavar="MODEL,…", multiple=True,
+    help="MODEL or PROVIDER/MODEL; several are compared.  Else the one that the request names.",
+)  # fmt: skip
+@click.option("--as", "kind", type=click.Choice(KINDS), help="What the file holds; else that is told by looking at it.")
+@click.option("--set", "values", metavar="NAME=VALUE", multiple=True, help="A variable of a KePrompt prompt.")
+@click.option("--prompt", metavar="NAME", help="Learn from the past calls of this prompt.")
+@click.option("--prompt-version", metavar="VERSION", help="Of this version of it; else of the newest that was called.")
+@click.option("--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="The longest answer allowed.")
+@click.option("--context", metavar="KEY=VALUE,…", default="", help="What else prices hang on, as processing=batch.")
+@click.option("--calls", type=click.IntRange(min=1), metavar="N", help="So many calls of this kind, together.")
+@click.option("--record", is_flag=True, help="Journal the estimate; prints the id by which its call may name it.")
+@common_options
+@pass_settings
+def estimate(settings: Settings, /, **given: Any) -> None:
+    """Tell what a call will take and cost, before it is made.
+
+    FILE is a text, a request as JSON (messages, tools, images), a list of requests with one a line, or a KePrompt
+    prompt file, which KePrompt itself renders without making a call; - is stdin.  Nothing is sent anywhere.
+
+    Input tokens are told at the median, and from and to where nine of ten calls will end; output tokens and cost at the
+    median, for nine of ten calls, and with the longest answer allowed.  They are learned from past calls of the same
+    prompt and model, else of the model, else from shipped figures; it is told from how many calls, and how it was
+    counted.  Several calls are told together: what one takes more, another takes less.
+    """
+    told = read_given(given["file"], given["text"], given["kind"])
+    if told.kind == "prompt":
+        from ._estimate_keprompt import estimate_prompt  # brings the launcher along
+
+        estimate_prompt(settings, told, given)
+        return
+    if given["values"]:
+        raise UsageError("--set gives values to a KePrompt prompt, and this is none: use --as prompt if it is one")
+    asked = _asked(given)
+    home = settings.home_to_read()
+    with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
+        estimator = Estimator(projection, current_book(home))
+        rows: Sequence[Estimate] | Sequence[ManyEstimate]
+        if told.kind == "requests":
+            rows = many_estimates(estimator, told, asked, given["calls"] or 1)
+        else:
+            rows = estimates_of(estimator, told.request(), asked)
+            if given["calls"]:
+                rows = [estimate_many([row], given["calls"]) for row in rows]
+        ids = [event_id for row in rows for event_id in record(home, row, asked)] if given["record"] else []
+        show(settings, rows, ids, projection)
+
+
+def _asked(given: dict[str, Any]) -> Asked:
+    models = tuple(name.strip() for text in given["models"] for name in text.split(",") if name.strip())
+    if given["models"] and not models:
+        raise click.BadParameter("it names no model: give one like openai/gpt-5-mini", param_hint="--model")
+    if given["prompt_version"] is not None and given["prompt"] is None:
+        raise UsageError("--prompt-version needs --prompt: say of which prompt it is a version")
+    context = parse_context(given["context"])
+    return Asked(models, given["prompt"], given["prompt_version"], context, given["max_output_tokens"])
+
+
+def current_book(home: Home) -> Book:
+    """The book by which the home's next call will be priced."""
+    prices = current_prices(home)
+    return prices.store.load_book(prices.manifest.sha256)
+
+
+def estimates_of(estimator: Estimator, request: object, asked: Asked) -> list[Estimate]:
+    """The estimate of one request with each of the models asked for."""
+    rows = []
+    for subject in subjects(estimator, request, asked):
+        body = limited(request, asked.max_output_tokens)
+        rows.append(estimator.estimate(body, subject, context=asked.context))
+    return rows
+
+
+def many_estimates(estimator: Estimator, told: Given, asked: Asked, times: int) -> list[ManyEstimate]:
+    """The estimates of a list of requests: together, or, where models are compared, with each of them."""
+    requests = list(told.requests())
+    if not requests:
+        raise InputRefused(f"{told.name} has no request in it: write one JSON object a line")
+    found: dict[str, list[Estimate]] = {}
+    with Progress("counting") as progress:
+        for done, (number, request) in enumerate(requests, start=1):
+            try:
+                rows = estimates_of(estimator, request, asked)
+            except (InputRefused, NotFound, UsageError) as error:
+                raise InputRefused(f"{told.name} line {number}: {error}") from None
+            for row in rows:
+                found.setdefault(f"{row.terms.provider}/{row.terms.model}" if asked.models else "", []).append(row)
+            progress(done, len(requests))
+    with Progress("drawing") as progress:
+        return [estimate_many(rows, times, progress=progress) for rows in found.values()]
+
+
+def subjects(estimator: Estimator, request: object, asked: Asked) -> Iterator[Subject]:
+    """Of which calls the estimates are: with each of the models, of the prompt that was named."""
+    version = asked.prompt_version
+    if asked.prompt is not None and version is None:
+        version = estimator.newest_version(asked.prompt)
+    named = asked.models or (_model_of(request),)
+    for text in dict.fromkeys(named):
+        provider, model = asked_model(estimator.projection, estimator.book, text)
+        yield Subject(provider, model, asked.prompt, version)
+
+
+def _model_of(request: object) -> str:
+    model = request.get("model") if isinstance(request, dict) else None
+    if not isinstance(model, str) or not model:
+        raise UsageError("no model is named: give --model, such as --model openai/gpt-5-mini, or a request with one")
+    return model
+
+
+def limited(request: object, tokens: int | None) -> object:
+    """The request with a limit on its answer, where one was asked for on the command line."""
+    if tokens is None:
+        return request
+    body = {"messages": [{"role": "user", "content": request}]} if isinstance(request, str) else request
+    return {**body, "max_tokens": tokens} if isinstance(body, dict) else body
+
+
+def record(home: Home, row: Estimate | ManyEstimate, asked: Asked) -> Iterator[str]:
+    """Journal an estimate as one of the command line's, a list of requests by model; gives the ids."""
+    with Ledger.open(home.path) as ledger:
+        for part in row.by_model() if isinstance(row, ManyEstimate) else (row,):
+            fields = part.fields()
+            begin = {
+                "id": new_id(),
+                "origin": "command",
+                "provider": fields["provider"],
+                "model": fields["model"],
+                "prompt": asked.prompt,
+                "prompt_version": asked.prompt_version,
+                "environment": ledger.environment,
+                "cwd": os.getcwd(),
+            }
+            yield ledger.record_estimate(fields, begin, for_call=False)
+
+
+def show(
+    settings: Settings,
+    rows: Sequence[Estimate] | Sequence[ManyEstimate],
+    ids: Sequence[str],
+    projection: Projection,
+) -> None:
+    """Write the estimates as a table, or as JSON."""
+    if settings.as_json:
+        terms = rows[0].terms
+        write_json(
+            {
+                "schema_version": 1,
+                "report": "estimate",
+                "currency": "USD",
+                "at": format_time(terms.at_us),
+                "book": terms.book.sha256,
+                "position": projection.positions,
+                "findings": [finding.as_json() for finding in projection.findings],
+                "rows": [row.as_json() for row in rows],
+                **({"recorded": list(ids)} if ids else {}),
+            }
+        )
+    else:
+        if isinstance(rows[0], ManyEstimate):
+            write_many([row for row in rows if isinstance(row, ManyEstimate)])
+        else:
+            write_estimates([row for row in rows if isinstance(row, Estimate)])
+        for event_id in ids:
+            say(f"journaled as {event_id}: a call that names it as estimate_id is held against it")
+    warn_findings(finding.as_json() for finding in projection.findings)
