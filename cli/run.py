@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from keledger.journal import Totals
-    from keledger.journal.capture import Outcome
+    from keledger.journal.capture import Estimating, Outcome
 
 HELP = """\
 Usage: keledger [--home DIR] run [OPTIONS] [--] COMMAND [ARGUMENT]...
@@ -32,6 +32,14 @@ Options:
   --tag KEY=VALUE     A tag of these calls; may be given again.
   --budget USD        What the whole run may cost: a call that could pass it is
                       not made.  An inner run can only tighten it.
+  --confirm-above USD
+                      Ask on the terminal before a call that may cost more (in
+                      one of ten cases); without a terminal it is not made.
+  --estimate          Show what the first call would take and cost, and make
+                      none: the command ends there.  --json for JSON.
+  --record            With --estimate: journal what was told.
+  --estimates         Journal an estimate beside each call, so that those to
+                      come are learned from it.
   --statements        Understand .budget and .cost_check in prompt files; a
                       KePrompt without this sends them to the model.
   -q, --quiet         No closing line.
@@ -55,6 +63,9 @@ class Request:
         self.quiet = False
         self.help = False
         self.statements = False
+        self.estimate = False
+        self.record = False
+        self.json: bool | None = None
         self.flags: dict[str, object] = {}
         self._tags: dict[str, str] = {}
         self.command: list[str] = []
@@ -73,7 +84,15 @@ class Request:
                 self.quiet = True
             elif argument == "--statements":
                 self.statements = True
-            elif name in ("--tag", "--budget") or name in ATTRIBUTES:
+            elif argument == "--estimate":
+                self.estimate = self.flags["estimate"] = True
+            elif argument == "--estimates":
+                self.flags["estimates"] = True
+            elif argument == "--record":
+                self.record = True
+            elif argument in ("--json", "--pretty"):
+                self.json = argument == "--json"
+            elif name in ("--tag", "--budget", "--confirm-above") or name in ATTRIBUTES:
                 if not equals and not arguments:
                     raise WrongUsage(f"{name} needs a value")
                 self._set(name, value if equals else arguments.pop(0))
@@ -81,13 +100,15 @@ class Request:
                 raise WrongUsage(f"unknown option {name}; put -- in front of the command")
         if not self.command and not self.help:
             raise WrongUsage("no command given; try: keledger run -- keprompt chat new --prompt hello")
+        if (self.record or self.json is not None) and not self.estimate and not self.help:
+            raise WrongUsage("--record, --json and --pretty go with --estimate")
 
     def _set(self, name: str, value: str) -> None:
         if name == "--tag":
             self._tags.update([_tag(value)])
             self.flags["tags"] = self._tags
-        elif name == "--budget":
-            self.flags["budget"] = _limit(value)
+        elif name in ("--budget", "--confirm-above"):
+            self.flags[name[2:].replace("-", "_")] = _limit(name, value)
         else:
             self.flags[ATTRIBUTES[name]] = value
 
@@ -101,13 +122,13 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _limit(text: str) -> str:
+def _limit(option: str, text: str) -> str:
     from keledger.journal.capture.declared import WrongBudget, limit_usd
 
     try:
         return limit_usd(text)
     except WrongBudget as error:
-        raise WrongUsage(f"--budget: {error}") from None
+        raise WrongUsage(f"{option}: {error}") from None
 
 
 def main(arguments: Sequence[str], home: str | None = None) -> int:
@@ -127,13 +148,32 @@ def main(arguments: Sequence[str], home: str | None = None) -> int:
     from keledger.journal.capture import CommandNotStarted, launch
 
     try:
-        outcome = launch(request.command, home=folder, flags=request.flags, say=say, statements=request.statements)
+        if request.estimate:
+            from ._run_estimate import show_estimate
+
+            return show_estimate(request, folder)
+        outcome = launch(
+            request.command,
+            home=folder,
+            flags=request.flags,
+            say=say,
+            statements=request.statements,
+            open_estimating=lambda: open_estimating(folder),
+        )
     except CommandNotStarted as error:
         say(str(error))
         return error.status
     if not request.quiet:
         _close(outcome)
     return outcome.status
+
+
+def open_estimating(home: str) -> Estimating:
+    """What estimates the calls of a home, opened when one is first to be estimated."""
+    from keledger.journal import Home
+    from keledger.projections import CallEstimator
+
+    return CallEstimator(Home.at(home))
 
 
 def _show_help() -> int:
@@ -178,7 +218,7 @@ def _close(outcome: Outcome) -> None:
             say(f"{outcome.recorded} calls are journaled, but their cost cannot be read: {error}")
         else:
             say(closing_line(of_run, of_today, outcome))
-    elif outcome.spooled or outcome.unsent or outcome.refused:
+    elif outcome.spooled or outcome.unsent or outcome.refused or outcome.unconfirmed:
         say(closing_line(None, None, outcome))
 
 
@@ -194,6 +234,7 @@ def closing_line(of_run: Totals | None, of_today: Totals | None, outcome: Outcom
             (outcome.spooled, "not journaled yet"),
             (outcome.unsent, "never sent"),
             (outcome.refused, "refused by a budget"),
+            (outcome.unconfirmed, "not confirmed"),
         )
         if count
     ]
@@ -202,10 +243,21 @@ def closing_line(of_run: Totals | None, of_today: Totals | None, outcome: Outcom
         line += f" ({', '.join(remarks)})"
     if of_run is not None and of_today is not None:
         tokens = f"{of_run.input_tokens:,} input + {of_run.output_tokens:,} output tokens"
-        line += f", {tokens}, {_cost(of_run)}; today {_cost(of_today)}"
+        line += f", {tokens}, {_cost(of_run)}{_expected(outcome, calls)}; today {_cost(of_today)}"
     if outcome.budget is not None:
         line += f"; {_dollars(outcome.budget['left_usd'])} left of {_dollars(outcome.budget['limit_usd'])}"
     return line
+
+
+def _expected(outcome: Outcome, calls: int) -> str:
+    """What the run's calls were expected to cost, where they were estimated."""
+    if not outcome.expected_usd:
+        return ""
+    from decimal import Decimal
+
+    known = [Decimal(usd) for usd in outcome.expected_usd if usd is not None]
+    of = "" if len(known) == calls else f" for {len(known):,} of them"
+    return f" (estimated ${sum(known):,.6f}{of})" if known else " (no estimate: nobody knew a price)"
 
 
 def _cost(totals: Totals) -> str:

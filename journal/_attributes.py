@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ._disk import Disk, write_new
-from ._errors import HomeError
+from ._errors import HomeError, UsageError
 from ._home import Home
 from ._plain_file import read_plain_file
 
@@ -31,6 +31,10 @@ VARIABLES = {
     "tags": "KELEDGER_TAGS",
 }
 PROJECT_FILE = "keledger.toml"
+CONFIRM_ABOVE = "confirm_above_usd"
+"""Calls that are expected to cost more than this are to be confirmed; no attribute of a call, but it stands in the same
+files."""
+
 _KEY_BYTES = 32
 FOLDERS_KEPT_MAX = 64
 """Working folders of which is remembered what they say: a process seldom has two, a launcher those of its clients."""
@@ -102,6 +106,8 @@ def _read_attributes(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {name: content[name] for name in NAMES if isinstance(content.get(name), str)}
     if isinstance(content.get("tags"), dict):
         found["tags"] = {key: str(value) for key, value in content["tags"].items()}
+    if CONFIRM_ABOVE in content:
+        found[CONFIRM_ABOVE] = content[CONFIRM_ABOVE]
     return found
 
 
@@ -187,6 +193,26 @@ class AttributeResolver:
             found["unreadable"] = PROJECT_FILE
         return found
 
+    def confirm_above(self, flags: Mapping[str, Any], folder: str | None) -> str | None:
+        """From which cost on a call is to be confirmed, in USD: the least that anybody says; None where nobody does.
+
+        Raises UsageError that names the place of an amount that is none.
+        """
+        try:
+            of_folder = from_folder(folder) if folder else {}
+        except HomeError:
+            of_folder = {}  # told with the call, whose attributes are read there as well
+        places = {
+            "keledger run --confirm-above": flags.get("confirm_above"),
+            f"{PROJECT_FILE}: {CONFIRM_ABOVE}": of_folder.get(CONFIRM_ABOVE),
+            f"config.toml: {CONFIRM_ABOVE}": self._defaults.get(CONFIRM_ABOVE),
+        }
+        found = None
+        for place, value in places.items():
+            if value is not None:
+                found = _tighter(found, value, place)
+        return found
+
     def _read_behind(self, folder: str) -> dict[str, Any]:
         """What holds in a folder for whoever says nothing.  Kept for each folder, as what is read of it is."""
         return self._joined_behind(from_folder(folder), folder)
@@ -199,6 +225,15 @@ class AttributeResolver:
         if self._key is None:
             return user
         return "u-" + hmac.new(self._key, user.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:24]
+
+
+def _tighter(limit: str | None, value: object, place: str) -> str:
+    from .capture.declared import WrongBudget, limit_usd, tighter
+
+    try:
+        return str(limit_usd(value) if limit is None else tighter(limit_usd(value), limit))
+    except WrongBudget as error:
+        raise UsageError(f"{place}: {error}") from None
 
 
 def _pseudonym_key(home: Home, disk: Disk) -> bytes:

@@ -40,6 +40,14 @@ class Foretelling(Administration):
             about["confirm"] = dict(confirm)
         return self._foretell("estimate.made", {**told, **about}, begin, shape=True)
 
+    def confirm_above(self, begin: Mapping[str, Any]) -> str | None:
+        """From which cost on a call is to be confirmed, in USD; None where nobody says so.
+
+        *begin* is what is known of the call, as :meth:`reserve` takes it.  Raises UsageError for what is no amount.
+        """
+        flags = begin.get("run_flags")
+        return self._attributes.confirm_above(flags if isinstance(flags, Mapping) else {}, begin.get("cwd"))
+
     def record_choice(self, chosen: Mapping[str, Any], begin: Mapping[str, Any]) -> str:
         """Journal which model was chosen and why; returns the event's id.
 

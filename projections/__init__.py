@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._book_effect import effect_of_change as effect_of_change
     from ._budget_costs import repriced_differences as repriced_differences
     from ._build import Progress as Progress
+    from ._call_estimator import CallEstimator as CallEstimator
     from ._changes import Change as Change
     from ._closing import check_closable as check_closable
     from ._closing import check_periods as check_periods
@@ -96,6 +97,7 @@ _PLACES = {
     "Backtest": "_backtest",
     "BacktestSums": "_backtest",
     "BookEffect": "_book_effect",
+    "CallEstimator": "_call_estimator",
     "Change": "_changes",
     "Closing": "_closings",
     "Comparison": "_reconcile",
@@ -176,6 +178,7 @@ __all__ = [
     "Backtest",
     "BacktestSums",
     "BookEffect",
+    "CallEstimator",
     "Change",
     "Closing",
     "Comparison",

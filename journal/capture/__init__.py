@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ._enable import enable as enable
     from ._enable import find as find
     from ._enable import find_all as find_all
+    from ._foresight import Estimating as Estimating
+    from ._foresight import sentences as sentences
     from ._helper import serve_client as serve_client
     from ._launcher import CommandNotStarted as CommandNotStarted
     from ._launcher import Outcome as Outcome
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "_enable": ("Installation", "KePromptUnusable", "disable", "enable", "find", "find_all"),
+    "_foresight": ("Estimating", "sentences"),
     "_helper": ("serve_client",),
     "_launcher": ("CommandNotStarted", "Outcome", "launch"),
 }
 
 __all__ = [
     "CommandNotStarted",
+    "Estimating",
     "Installation",
     "KePromptUnusable",
     "Outcome",
@@ -39,6 +43,7 @@ __all__ = [
     "find",
     "find_all",
     "launch",
+    "sentences",
     "serve_client",
 ]
 

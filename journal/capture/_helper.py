@@ -11,12 +11,17 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
+from ._foresight import Estimating
 from ._server import CallServer, Recorder
 
 
-def serve_client() -> None:
-    """Serve the client at stdin until it ends, then end the process."""
+def serve_client(open_estimating: Callable[[], Estimating] | None = None) -> None:
+    """Serve the client at stdin until it ends, then end the process.
+
+    *open_estimating* makes what estimates calls, when one is to be.
+    """
     with contextlib.suppress(OSError):
         os.setsid()  # where the client's libc could not: a Ctrl-C at the terminal must not reach this process
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -24,7 +29,7 @@ def serve_client() -> None:
     if home := os.environ.get("KELEDGER_HOME"):  # as the client means a relative one
         os.environ["KELEDGER_HOME"] = os.path.abspath(os.path.expanduser(home))
     os.chdir("/")  # keeps no file system busy
-    server = CallServer(_open_ledger, say)
+    server = CallServer(_open_ledger, say, open_estimating)
     server.adopt(socket.socket(fileno=os.dup(0)))
     while server.has_clients:
         server.serve(None)

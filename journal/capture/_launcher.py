@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
+    from ._foresight import Estimating
     from ._server import CallServer, Recorder
 
 ON_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "on_path")
@@ -25,6 +26,9 @@ ON_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "on_path")
 
 ADDRESS_BYTES_MAX = 100
 """A unix socket's address has room for 108 bytes on Linux and 104 on macOS, a closing NUL included."""
+
+ASKING = "asking"
+"""A file beside the socket: whose turn it is to ask the user something (``asking.py``)."""
 
 BACKLOG = 128
 """Connections that may wait to be taken while the ledger is being imported."""
@@ -63,6 +67,11 @@ class Outcome:
         self.spooled = server.spooled if server else 0
         self.unsent = server.unsent if server else 0
         self.refused = server.refused if server else 0
+        self.unconfirmed = server.unconfirmed if server else 0
+        self.expected_usd = list(server.expected_usd.values()) if server else []
+        """What each of the calls that were estimated and sent was expected to cost (p50); None where nobody knew."""
+        self.estimates = server.foresight.estimates if server and server.foresight else []
+        """What was told where only estimates were asked for."""
         self.budget = budget
         """How the run's own budget stands, as :meth:`Ledger.covers` tells it; None without one."""
 
@@ -74,12 +83,16 @@ def launch(
     flags: Mapping[str, object],
     say: Callable[[str], None],
     statements: bool = False,
+    open_estimating: Callable[[], Estimating] | None = None,
+    output: int | None = None,
 ) -> Outcome:
     """Run *command* and journal its model calls in *home*.
 
-    *flags* are the attributes given to ``keledger run``, and as ``budget`` what it may cost; *say* takes a sentence
-    for the user; *statements* turns on ``.budget`` and ``.cost_check``.  Inside another run with the same home the
-    command simply takes this process's place, under the outer launcher.  Raises CommandNotStarted.
+    *flags* are the attributes given to ``keledger run``, as ``budget`` what it may cost, and what is to be estimated
+    or confirmed; *say* takes a sentence for the user; *statements* turns on ``.budget`` and ``.cost_check``;
+    *open_estimating* makes what estimates calls, when one is to be; *output* is a file for what the command writes to
+    stdout and stderr, else it has ours.  Inside another run with the same home the command simply takes this process's
+    place, under the outer launcher.  Raises CommandNotStarted.
     """
     inside = _is_inside_run_of(home)
     _inherit_flags(flags)
@@ -94,9 +107,9 @@ def launch(
     server, budget = None, None
     try:
         signals = _hear_signals()
-        child = Command(command)
+        child = Command(command, output)
         try:
-            server = _attend(child, signals, listener, home, say)
+            server = _attend(child, signals, listener, home, say, open_estimating)
             if server is not None:
                 budget = _budget_of_run(server)
                 server.close()
@@ -110,14 +123,19 @@ def launch(
 
 
 def _attend(
-    child: Command, signals: int, listener: socket.socket | None, home: str, say: Callable[[str], None]
+    child: Command,
+    signals: int,
+    listener: socket.socket | None,
+    home: str,
+    say: Callable[[str], None],
+    open_estimating: Callable[[], Estimating] | None,
 ) -> CallServer | None:
     """Stay until the command has ended and its calls are journaled.  None where no client ever came."""
     if not _client_comes(child, signals, listener):
         return None
     from ._server import CallServer
 
-    server = CallServer(lambda: _open_ledger(home), say)
+    server = CallServer(lambda: _open_ledger(home), say, open_estimating)
     if listener is not None:
         server.listen(listener)
     server.watch(signals, lambda: child.attend(signals))
@@ -143,9 +161,12 @@ def _client_comes(child: Command, signals: int, listener: socket.socket | None) 
 class Command:
     """The command as a child process."""
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], output: int | None = None) -> None:
+        actions = [] if output is None else [(os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)]
         try:
-            self._pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=IGNORED_BY_PYTHON)
+            self._pid = os.posix_spawnp(
+                command[0], command, os.environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON
+            )
         except OSError as error:
             raise CommandNotStarted(command[0], error) from None
         self.status: int | None = None
@@ -193,7 +214,7 @@ def _is_inside_run_of(home: str) -> bool:
 def _inherit_flags(flags: Mapping[str, object]) -> None:
     """Leave the flags to the clients; those of an inner run stand above those of an outer one, tag by tag.
 
-    A budget an inner run can only tighten: it is a part of the outer one.
+    A budget an inner run can only tighten: it is a part of the outer one.  So is what is to be confirmed.
     """
     outer = os.environ.get("KELEDGER_RUN_FLAGS")
     if flags:
@@ -203,10 +224,10 @@ def _inherit_flags(flags: Mapping[str, object]) -> None:
         with contextlib.suppress(ValueError):  # somebody else's idea of that variable
             merged = json.loads(outer) if outer else {}
         merged = merged if isinstance(merged, dict) else {}
-        if "budget" in merged and "budget" in flags:
+        for name in merged.keys() & flags.keys() & {"budget", "confirm_above"}:
             from .declared import tighter
 
-            flags = {**flags, "budget": tighter(merged["budget"], flags["budget"])}
+            flags = {**flags, name: tighter(merged[name], flags[name])}
         merged = {**merged, **flags, "tags": {**merged.get("tags", {}), **flags.get("tags", {})}}  # type: ignore[dict-item]
         os.environ["KELEDGER_RUN_FLAGS"] = json.dumps(merged, separators=(",", ":"))
 
@@ -257,9 +278,12 @@ def _listen(say: Callable[[str], None]) -> socket.socket | None:
 def _remove(listener: socket.socket) -> None:
     address = listener.getsockname()
     listener.close()
+    folder = os.path.dirname(address)
+    for path in (address, f"{folder}/{ASKING}"):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     with contextlib.suppress(OSError):
-        os.unlink(address)
-        os.rmdir(os.path.dirname(address))
+        os.rmdir(folder)
 
 
 def _hear_signals() -> int:

@@ -16,12 +16,16 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from ._foresight import Estimating, Foresight, Wanted, must_be_confirmed, sentences, wanted
 from .client import PROTOCOL, budget_blocks, encode, keep, spool_folder
 
 LINE_BYTES_MAX = 1024 * 1024
 """A longer line is no message: the usage object, the largest part of one, is held to a quarter of this."""
 
-READ_BYTES = 64 * 1024
+REQUEST_BYTES_MAX = 256 * 1024 * 1024
+"""The same, for a client whose request is to be estimated: above what providers take."""
+
+READ_BYTES = 256 * 1024
 
 COVERED_ROWS_MAX = 200
 """What covers a call is told in one line, which must fit in what a socket takes at once."""
@@ -56,6 +60,14 @@ class Recorder(Protocol):
 
     def covers(self, begin: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]: ...
 
+    def confirm_above(self, begin: Mapping[str, Any]) -> str | None: ...
+
+    def record_estimate(
+        self, told: Mapping[str, Any], begin: Mapping[str, Any], *, confirm: Mapping[str, str] | None = None
+    ) -> str: ...
+
+    def record_choice(self, chosen: Mapping[str, Any], begin: Mapping[str, Any]) -> str: ...
+
     def record_hook(self, begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Recorded: ...
 
     def close(self) -> None: ...
@@ -64,16 +76,26 @@ class Recorder(Protocol):
 class CallServer:
     """Serves the clients of one run: :meth:`listen` or :meth:`adopt`, then :meth:`serve` again and again.
 
-    *open_ledger* is called once, when a client is there.  *say* takes a sentence for the user.  ``recorded``
+    *open_ledger* is called once, when a client is there; *open_estimating*, where there is one, when a call is first
+    to be estimated.  *say* takes a sentence for the user.  ``recorded``
     counts the calls that were handed to the ledger, ``spooled`` those that wait in the spool instead, ``unsent``
-    those whose request never left, ``refused`` those that a budget did not let go.
+    those whose request never left, ``refused`` those that a budget did not let go, ``unconfirmed`` those that the user did not.
     """
 
-    def __init__(self, open_ledger: Callable[[], Recorder], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        open_ledger: Callable[[], Recorder],
+        say: Callable[[str], None],
+        open_estimating: Callable[[], Estimating] | None = None,
+    ) -> None:
         self.recorded = 0
         self.spooled = 0
         self.unsent = 0
         self.refused = 0
+        self.unconfirmed = 0
+        self.expected_usd: dict[str, str | None] = {}
+        """What the calls that were sent were expected to cost (p50), by their ids; None where nobody knew."""
+        self.foresight = Foresight(open_estimating) if open_estimating is not None else None
         self._open_ledger = open_ledger
         self._say = say
         self._selector = selectors.DefaultSelector()
@@ -147,11 +169,8 @@ class CallServer:
         if not received:
             self._client_died(client)
             return
-        *lines, client.received = (client.received + received).split(b"\n")
         try:
-            if len(client.received) > LINE_BYTES_MAX:
-                raise ValueError("no line feed")
-            for line in lines:
+            for line in client.lines(received):
                 self._handle(client, json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError):
             # It does not speak this protocol.  Once cut off, a client of ours keeps its calls in the spool.
@@ -165,6 +184,10 @@ class CallServer:
             self._ledger_wanted = self._ledger is None and self._ledger_problem is None
         elif kind == "begin":
             self._admit(client, message["begin"])
+        elif kind == "request":
+            self._estimate(client, message["begin"], message["request"])
+        elif kind == "answer":
+            self._take_answer(client, message["begin"], message["answer"])
         elif kind == "covers":
             begin = message["begin"]
             client.reply("covered", begin["id"], rows=self.covers(begin))
@@ -177,6 +200,7 @@ class CallServer:
             client.reply("done", begin["id"])
         elif kind == "unsent" and client.calls.pop(message["id"], None) is not None:
             self.unsent += 1
+            self.expected_usd.pop(message["id"], None)
             self._release(message["id"])
 
     def covers(self, begin: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -189,15 +213,91 @@ class CallServer:
             return []
 
     def _admit(self, client: _Client, begin: dict[str, Any]) -> None:
-        """Let a call go, or refuse it, once the ledger has said which."""
-        refusal = self._refusal(client, begin)
-        if refusal is None:
-            client.calls[begin["id"]] = begin
-            client.reply("go", begin["id"])
+        """Let a call go, or refuse it, once the ledger has said which; one to be estimated is to be shown first."""
+        try:
+            wants = self._wanted(begin)
+        except Exception as error:  # noqa: BLE001  an amount that is none, or whatever it is
+            self._refuse(client, begin, _reason(error))
+            return
+        if wants is None:
+            self._decide(client, begin)
         else:
+            client.shows[begin["id"]] = wants
+            client.reply("show", begin["id"], blocks=wants.blocks)
+
+    def _wanted(self, begin: dict[str, Any]) -> Wanted | None:
+        """Why a call is to be estimated; None where it is not."""
+        if self.foresight is None:
+            return None
+        ledger = self._opened_ledger()
+        return wanted(begin, ledger.confirm_above(begin) if ledger is not None else None)
+
+    def _estimate(self, client: _Client, begin: dict[str, Any], request: object) -> None:
+        """Estimate a call that was shown, and go on as it was wanted."""
+        wants = client.shows.pop(begin["id"])
+        assert self.foresight is not None
+        try:
+            found = self.foresight.estimate(begin, request, wants)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told
+            problem = f"this call cannot be estimated: {_reason(error)}"
+            if wants.only:
+                self._refuse(client, begin, problem)
+            elif wants.confirm_above_usd is not None:
+                client.reply("confirm", begin["id"], sentences=[problem])
+            else:
+                self.foresight.pending.pop(begin["id"], None)
+                self._say(problem)
+                self._decide(client, begin)
+            return
+        if wants.only:
+            self.foresight.estimates.append((begin, found))
+            client.reply("refuse", begin["id"], text="only an estimate was asked for, and nothing was sent")
+        elif wants.confirm_above_usd is not None and must_be_confirmed(found, wants.confirm_above_usd):
+            client.reply("confirm", begin["id"], sentences=sentences(found))
+        else:
+            self._foretold(begin, None)
+            self._decide(client, begin)
+
+    def _take_answer(self, client: _Client, begin: dict[str, Any], answer: str) -> None:
+        """Go on with a call that the user was asked about."""
+        assert self.foresight is not None
+        limit_usd = self.foresight.pending[begin["id"]][0].confirm_above_usd or "0"
+        self._foretold(begin, {"above_usd": limit_usd, "answer": answer})
+        if answer == "yes":
+            self._decide(client, begin)
+            return
+        self.unconfirmed += 1
+        why = "there is no terminal to ask for leave at" if answer == "no_terminal" else "it was not confirmed"
+        self._refuse(client, begin, f"it may cost more than ${limit_usd}, and {why}")
+
+    def _foretold(self, begin: dict[str, Any], confirm: Mapping[str, str] | None) -> None:
+        """Journal the estimate of a call, which is to name it."""
+        assert self.foresight is not None
+        _, found = self.foresight.pending.pop(begin["id"])
+        ledger = self._opened_ledger()
+        if found is None or ledger is None:
+            return
+        if confirm is None or confirm["answer"] == "yes":
+            self.expected_usd[begin["id"]] = found.cost.p50_usd
+        try:
+            begin["estimate_id"] = ledger.record_estimate(found.fields(), begin, confirm=confirm)
+        except Exception as error:  # noqa: BLE001  the call goes on; without its estimate there is less to learn from
+            self._say(f"the estimate of a call cannot be journaled: {_reason(error)}")
+
+    def _decide(self, client: _Client, begin: dict[str, Any]) -> None:
+        refusal = self._refusal(client, begin)
+        if refusal is not None:
             self.refused += 1
-            self._say(f"call refused: {refusal}")
-            client.reply("refuse", begin["id"], text=refusal)
+            self._refuse(client, begin, refusal)
+            return
+        client.calls[begin["id"]] = begin
+        known = {"estimate_id": begin["estimate_id"]} if "estimate_id" in begin else {}
+        client.reply("go", begin["id"], **known)
+
+    def _refuse(self, client: _Client, begin: dict[str, Any], refusal: str) -> None:
+        self.expected_usd.pop(begin["id"], None)
+        self._say(f"call refused: {refusal}")
+        client.reply("refuse", begin["id"], text=refusal)
 
     def _refusal(self, client: _Client, begin: dict[str, Any]) -> str | None:
         """Hold a call against the budgets that cover it.  Why it must not be made; None where it may."""
@@ -287,9 +387,23 @@ class _Client:
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self.received = b""
         self.calls: dict[str, dict[str, Any]] = {}
+        self.shows: dict[str, Wanted] = {}
+        """Calls whose requests are awaited."""
+        self._received = bytearray()
         self.last_ended: str | None = None
+
+    def lines(self, received: bytes) -> list[bytes]:
+        """The lines that are whole now.  Raises ValueError where one gets longer than any message is."""
+        searched = len(self._received)
+        self._received += received
+        if self._received.find(b"\n", searched) < 0:
+            if len(self._received) > (REQUEST_BYTES_MAX if self.shows else LINE_BYTES_MAX):
+                raise ValueError("no line feed")
+            return []
+        *lines, rest = bytes(self._received).split(b"\n")
+        self._received = bytearray(rest)
+        return lines
 
     def reply(self, kind: str, identifier: str, **facts: object) -> None:
         # Where nobody reads any more, the end of the file follows, and that is what counts.

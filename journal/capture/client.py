@@ -253,8 +253,8 @@ class Call:
         except KeyboardInterrupt:
             self._withdraw()
             raise
-        if not announced and (budget_blocks() or "budget" in run_flags()):
-            raise CallRefused(say_refusal("keledger cannot tell what this call may cost, and a budget stands"))
+        if not announced and (budget_blocks() or must_be_asked()):
+            raise CallRefused(say_refusal("keledger cannot tell what this call may cost, and it is to be held to that"))
 
     def end(self, exchange: Exchange, answer: Any, error: BaseException | None) -> None:
         """Tell how the call ended.  An interrupt in here is let through, but only once that is told."""
@@ -270,7 +270,7 @@ class Call:
         declared = declared_limits(getattr(getattr(self._given[0], "prompt", None), "vm", None))
         if declared:
             self._begin["declared"] = declared
-        refusal = line.begin(self._begin)
+        refusal = line.begin(self._begin, self._given[1])
         if refusal is not None:
             raise CallRefused(refusal)
         return True
@@ -363,6 +363,11 @@ def run_flags() -> dict[str, Any]:
         if isinstance(flags, dict):
             return flags
     return {}
+
+
+def must_be_asked() -> bool:
+    """Whether the run was started with what no call may go out without keledger's word for."""
+    return not {"budget", "confirm_above", "estimate"}.isdisjoint(run_flags())
 
 
 def budget_blocks() -> bool:
@@ -512,19 +517,31 @@ class Line:
         with self._lock:
             self._connected()
 
-    def begin(self, begin: dict[str, Any]) -> str | None:
-        """Announce a call and wait for leave.  The text of a refusal, or None."""
+    def begin(self, begin: dict[str, Any], request: Any = None) -> str | None:
+        """Announce a call and wait for leave.  The text of a refusal, or None.
+
+        *request* is what is to be sent.  keledger gets to see it only where it asks for that, to estimate the call;
+        then the estimate's id is noted in *begin*.
+        """
         with self._lock:
-            blocks = bool(begin.get("declared")) or budget_blocks()
-            reply = self._ask({"type": "begin", "begin": begin}, ("go", "refuse", "wait"), GO_WAIT_S, again=blocks)
+            blocks = bool(begin.get("declared")) or budget_blocks() or must_be_asked()
+            replies = ("go", "refuse", "wait", "show")
+            reply = self._ask({"type": "begin", "begin": begin}, replies, GO_WAIT_S, again=blocks)
+            if reply is not None and reply["type"] == "show":
+                blocks = blocks or bool(reply.get("blocks"))
+                reply = beside("asking").answer_show(self, begin, request)
             if reply is None or reply["type"] == "wait":
                 # Word is left, too, while it is still being found out whether a budget blocks.
                 blocks = blocks or reply is not None or budget_blocks()
                 reply = self._wait_for_leave(begin) if blocks else {"type": "go"}
         if reply is None:
             self.unsent(begin)  # leave that comes too late is given back
-            return say_refusal("keledger does not answer, and where a budget blocks nothing is sent without its leave")
-        return str(reply.get("text") or "keledger refuses this call") if reply["type"] == "refuse" else None
+            return say_refusal("keledger does not answer, and this call must not be sent without its leave")
+        if reply["type"] == "refuse":
+            return str(reply.get("text") or "keledger refuses this call")
+        if reply.get("estimate_id"):
+            begin["estimate_id"] = reply["estimate_id"]
+        return None
 
     def end(self, begin: dict[str, Any], end: dict[str, Any]) -> bool:
         """Report a call's end, with its beginning, which may not have arrived.  True once keledger has it."""
@@ -534,6 +551,20 @@ class Line:
         """What the budgets that cover a call have left, one row each; None where keledger does not answer."""
         reply = self._ask({"type": "covers", "begin": begin}, ("covered",), DONE_WAIT_S)
         return reply.get("rows") if reply is not None else None
+
+    def exchange(
+        self, message: dict[str, Any], replies: tuple[str, ...], wait_s: float, *, send_wait_s: float | None = None
+    ) -> dict[str, Any] | None:
+        """Say something about a call on a line that is up, and return the reply, or None where none came in time."""
+        with self._lock:
+            if self._socket is None:
+                return None
+            try:
+                self._send(message, send_wait_s)
+            except (OSError, ValueError):
+                self._hang_up()
+                return None
+            return self._hear(message["begin"]["id"], replies, wait_s)
 
     def unsent(self, begin: dict[str, Any]) -> None:
         """Take an announced call back: its request never left."""
@@ -561,12 +592,7 @@ class Line:
         with self._lock:
             if not self._connected(again=again):
                 return None
-            try:
-                self._send(message)
-            except (OSError, ValueError):
-                self._hang_up()
-                return None
-            return self._hear(message["begin"]["id"], replies, LATE_WAIT_S if self._late else wait_s)
+            return self.exchange(message, replies, LATE_WAIT_S if self._late else wait_s)
 
     def _wait_for_leave(self, begin: dict[str, Any]) -> dict[str, Any] | None:
         """Wait on, as one does where a budget blocks; say so where it takes long."""
@@ -591,10 +617,10 @@ class Line:
             self._hang_up()
         return None
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any], wait_s: float | None = None) -> None:
         assert self._socket is not None
         try:
-            self._socket.settimeout(SEND_WAIT_S)
+            self._socket.settimeout(SEND_WAIT_S if wait_s is None else wait_s)
             self._socket.sendall(encode(message))
         except TimeoutError as error:  # a part of the line may be on its way, so no other can follow it
             raise ConnectionError("keledger does not read") from error
@@ -665,7 +691,7 @@ def start(interpreter: str) -> socket.socket | None:
     environment out of it.
     """
     ours, theirs = socket.socketpair()
-    program = "from keledger.journal.capture import serve_client; serve_client()"
+    program = "from keledger.cli.helper import serve; serve()"
     command = [interpreter, "-E", "-P", "-c", program]
     actions = [
         (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),

@@ -1,0 +1,117 @@
+"""``keledger run --estimate``: what the first call of a command would take and cost, and no call made.
+
+The command runs up to there as it would: KePrompt itself renders the prompt.  It runs on a copy of its own database of
+chats, so that none is left behind, and what it writes is shown only where it makes no call.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from keledger.journal import Home, Ledger
+from keledger.journal.capture import launch
+from keledger.journal.estimates import Estimate
+from keledger.projections import open_projection
+
+from ._guard import guarded
+from ._options import Settings
+from .run import Request, open_estimating, say
+
+_SQLITE = "sqlite:///"
+
+KEYS = (
+    "ANTHROPIC_API_KEY", "CEREBRAS_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "MISTRAL_API_KEY", "OPENAI_API_KEY",
+    "OPENROUTER_API_KEY", "XAI_API_KEY",
+)  # fmt: skip
+"""Without its provider's key KePrompt does not even render a prompt; no request is made with what stands in for it."""
+
+CHATS = "prompts/chats.db"
+"""Where KePrompt keeps its chats, below the working folder, unless a variable names another database."""
+
+DATABASE_VARIABLES = ("KEPROMPT_DATABASE_URL", "DATABASE_URL")
+
+
+def show_estimate(request: Request, home: str) -> int:
+    """Run the command up to its first call, and show what that would take and cost; returns the exit status."""
+    problems: list[str] = []
+    with tempfile.TemporaryFile() as output, _apart(problems):
+        outcome = launch(
+            request.command,
+            home=home,
+            flags=request.flags,
+            say=problems.append,
+            statements=request.statements,
+            open_estimating=lambda: open_estimating(home),
+            output=output.fileno(),
+        )
+        if not outcome.estimates:
+            return _nothing(output, problems, outcome.status)
+    for problem in problems:
+        say(problem)
+    begin, found = outcome.estimates[0]
+    return guarded(lambda: _shown(request, home, begin, found))
+
+
+def _shown(request: Request, home: str, begin: Mapping[str, Any], found: Estimate) -> int:
+    from ._estimate import show
+
+    ids = []
+    if request.record:
+        with Ledger.open(home) as ledger:
+            ids.append(ledger.record_estimate(found.fields(), {**begin, "origin": "command"}, for_call=False))
+    with open_projection(Home.at(home)) as projection:
+        show(Settings(home, request.json), [found], ids, projection)
+    return 0
+
+
+def _nothing(output: IO[bytes], problems: Sequence[str], status: int) -> int:
+    """Where no call came to be estimated: what the command wrote, and what is known of why."""
+    output.seek(0)
+    sys.stderr.buffer.write(output.read())
+    sys.stderr.flush()
+    for problem in problems:
+        say(problem)
+    if not problems:
+        say("there is nothing to estimate: the command ended without a call of a model")
+    return status or 1
+
+
+@contextmanager
+def _apart(problems: list[str]) -> Iterator[None]:
+    """An environment in which the command leaves no chat behind, and lacks no key."""
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="keledger-estimate-") as folder:
+        os.environ.pop("KELEDGER_SOCKET", None)  # an outer run has nothing to do with it
+        for key in KEYS:
+            os.environ.setdefault(key, "none")
+        _copy_chats(Path(folder, "chats.db"), problems)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _copy_chats(copy: Path, problems: list[str]) -> None:
+    """Let KePrompt work on a copy of its chats, which a reply needs."""
+    given = next((os.environ[name] for name in DATABASE_VARIABLES if os.environ.get(name)), f"{_SQLITE}{CHATS}")
+    if not given.startswith(_SQLITE):
+        problems.append("KePrompt's database is no SQLite file, so this chat stays in it, as one that failed")
+        return
+    path = Path(given.removeprefix(_SQLITE))
+    try:
+        if path.exists():
+            chats = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            with closing(chats), closing(sqlite3.connect(copy)) as target:
+                chats.backup(target)
+    except sqlite3.Error as error:
+        problems.append(f"{path} cannot be copied ({error}), so this chat stays in it, as one that failed")
+        return
+    os.environ[DATABASE_VARIABLES[0]] = f"{_SQLITE}{copy}"
