@@ -25,6 +25,7 @@ from keledger.projections import (
     _staging,
     effect_of_book,
     open_projection,
+    report_efficiency,
     report_whatif,
 )
 from keledger.projections._pricing import formulas
@@ -33,12 +34,13 @@ from .repricing import adopt
 from .support import append, call, uncosted, void
 
 PORTABLE = (
-    "uncounted", *_opened.FACTS, "slot", "rollup", "session_rollup", "pricing", "whatif_rollup",
+    "uncounted", *_opened.FACTS, "slot", "rollup", "session_rollup", "pricing", "whatif_rollup", "efficiency_rollup",
+    "cache_reach", "cache_rollup", "cache_write", "cache_saving",
 )  # fmt: skip
 
 TABLES = (
     "call_line", "call_key", "cost_line", "repriced_cost_line", "void_line", "usage_line", "rate_key", "book_rate",
-    "whatif_call",
+    "whatif_call", "cache_call",
 )  # fmt: skip
 """What the portable files stand on: other engines would have to offer it under these names."""
 
@@ -86,7 +88,12 @@ PLACEHOLDERS = {
 OTHER_PLACEHOLDERS = {
     "rollup": {"columns": "s.column_0, "},
     "whatif_rollup": {"columns": "c.provider AS column_0, ", "month": "", "groups": "GROUP BY c.provider"},
+    "efficiency_rollup": {"groups": "c.provider"},
+    "cache_reach": {"lifetime_us": "3600000000", "write_costs_pico": "write_1h_costs_pico"},
 }
+
+KEPT = {"slot", "cache_reach", "cache_write"}
+"""Made into tables, on which others stand."""
 
 
 def text(name: str) -> str:
@@ -146,15 +153,20 @@ def test_the_same_texts_on_another_engine(home: Home) -> None:
         call("worse import", origin="import:y", call_keys=["k"], quality="under_count"),
         call("early", started_at="1969-12-31T23:59:59.999999Z", **uncosted("unpriced")),
         call("failed", status="unknown", **uncosted("unknown")),
+        *(
+            call(f"large {number}", prompt="p", usage={"input_uncached": 2000 * number, "cache_read": 100})
+            for number in range(1, 4)
+        ),
         void(7),
         void(8),
         void(8, revert=True),
     )
     other = sqlite3.connect(":memory:")
     with open_projection(home) as projection:
-        # Both leave behind what their last statements stand on.
+        # All leave behind what their last statements stand on.
         book = PriceStore(home.prices).load_book(adopt(home, "halved"))
         report_whatif(projection, Hypothesis(discount_percent=Decimal(10)), book)
+        report_efficiency(projection, book)
         effect_of_book(projection, book)
         for table in TABLES:
             names = [row[0] for row in projection.query(f"DESCRIBE {table}")]
@@ -172,9 +184,10 @@ def test_the_same_texts_on_another_engine(home: Home) -> None:
             assert said, name
             if name in _opened.FACTS:
                 other.execute(f"CREATE VIEW {name} AS {text(name)}")
+            if name in KEPT:
+                other.execute(f"CREATE TABLE {name} AS {text(name)}")
+                projection.query(f"CREATE OR REPLACE TEMP TABLE {name} AS {text(name)}")
             if name == "slot":
-                other.execute(f"CREATE TABLE slot AS {text(name)}")
-                projection.query(f"CREATE TEMP TABLE slot AS {text(name)}")
                 other.execute(f"CREATE TABLE calendar AS {ever} FROM ({days})")
                 projection.query(f"CREATE TEMP TABLE calendar AS {ever} FROM ({days})")
 
