@@ -27,7 +27,8 @@ SECTIONS = {
         "session": Entry("keledger.cli._detail_commands:session", "Show one session by statement and call."),
         "call": Entry("keledger.cli._detail_commands:call", "Show one call with every price line."),
         "efficiency": Entry(
-            "keledger.cli._efficiency:efficiency", "Show cost by call, output and success, and what would save some."
+            "keledger.cli._efficiency:efficiency",
+            "Show cost per call, output and success, and what would have saved some.",
         ),
         "whatif": Entry("keledger.cli._whatif:whatif", "Show what my calls would have cost on other terms."),
         "sql": Entry("keledger.cli._sql:sql", "Query the projections, read-only."),

@@ -94,9 +94,9 @@ class Efficiency:
     def assumptions(self) -> list[str]:
         """What the figures of savings rest on, in sentences."""
         caching = (
-            "What caching would have saved is a bound, not an estimate: as if calls of one prompt version to one model "
-            "began with the same text as far as their sizes allow, in a cache that forgets after 5 minutes or an hour "
-            f"without use, at the prices of book {self.book[:12]} at the time of each call."
+            "What caching would have saved of plain input is a bound, not an estimate: as if calls of one prompt "
+            "version to one model began with the same text as far as their sizes allow, in a cache that forgets after "
+            f"5 minutes or an hour without use, at the prices of book {self.book[:12]} at the time of each call."
         )
         return [caching, *(self.other.assumptions() if self.other else ())]
 

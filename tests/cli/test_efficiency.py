@@ -111,7 +111,7 @@ def test_the_table(planned: Home) -> None:
     assert re.split(r"\s{2,}", lines[7])[6:11] == ["unpriced*", "-", "-", "-", "0.0 %"]
     assert lines[9].startswith("Total ")
     assert lines[10] == "* 1 call without a known price and 1 call without a known usage: not in this cost"
-    assert lines[11].startswith("What caching would have saved is a bound, not an estimate:")
+    assert lines[11].startswith("What caching would have saved of plain input is a bound, not an estimate:")
     assert lines[12] == "  3 calls without a prompt: of these nothing is said of caching."
     assert lines[13:] == ["--model MODEL shows what another model would have cost."]
 
