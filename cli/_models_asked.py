@@ -41,7 +41,7 @@ def parse_needs(given: Sequence[str]) -> frozenset[str]:
     """``tools,vision``, perhaps given several times.  Raises click.BadParameter."""
     needs = frozenset(part.strip() for text in given for part in text.split(",") if part.strip())
     for need in sorted(needs - set(NEEDS)):
-        near = difflib.get_close_matches(need, NEEDS, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(need, NEEDS, n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]}?" if near else f": there is {', '.join(NEEDS)}"
         raise click.BadParameter(f"{need!r} is no capability{hint}", param_hint="--needs")
     return needs

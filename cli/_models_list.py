@@ -51,18 +51,16 @@ def list_models(
     """
     models = open_models(settings.home)
     at_us = now_us()
-    rows = list(models.table.rows())
     needed = parse_needs(needs)
-    known = frozenset(row.provider for row in rows)
+    known = frozenset(models.table.counts())
     wanted = known if everything else frozenset(load_tiers().makers)
     if providers:
         wanted = parse_providers(providers, models.book, known)
     least = QUALITIES.index(quality) if quality is not None else None
     found = [
         (row, unit_prices(models.book, row, at_us))
-        for row in rows
-        if row.provider in wanted
-        and (least is None or (row.quality is not None and QUALITIES.index(row.quality) >= least))
+        for row in models.table.rows(wanted)
+        if (least is None or (row.quality is not None and QUALITIES.index(row.quality) >= least))
         and all(row.can(need) for need in needed)
     ]
     if settings.as_json:

@@ -91,12 +91,10 @@ def suggest(settings: Settings, /, **given: Any) -> None:
     home = settings.home_to_read()
     models = open_models(home)
     past = _past(home, given, models.book)
-    rows = list(models.table.rows())
-    considered = _considered(given, models, past, [row.provider for row in rows])
+    considered = _considered(given, models, past)
     at_us = now_us()
-    candidates = expected_costs(
-        [row for row in rows if row.provider in considered.providers], past.profiles, models.book, at_us, token_ratio
-    )
+    rows = models.table.rows(considered.providers)
+    candidates = expected_costs(rows, past.profiles, models.book, at_us, token_ratio)
     choice = choose(candidates, Requirements(given["quality"], max_cost_pico, needs))
     if settings.as_json:
         write_json(_document(given, models, past, considered, at_us, choice))
@@ -129,15 +127,16 @@ def _past(home: Home, given: dict[str, Any], book: Book) -> _Past:
         return _Past(profiles, called, projection.findings)
 
 
-def _considered(given: dict[str, Any], models: Models, past: _Past, providers: Sequence[str]) -> _Considered:
-    known = frozenset(providers)
+def _considered(given: dict[str, Any], models: Models, past: _Past) -> _Considered:
+    counts = models.table.counts()
+    known = frozenset(counts)
     if given["providers"]:
         wanted, because = parse_providers(given["providers"], models.book, known), "those asked for"
     elif given["everything"]:
         wanted, because = known, "all"
     else:
         wanted, because = known & {*load_tiers().makers, *past.called}, "makers, and those that were called"
-    return _Considered(wanted, because, sum(provider not in wanted for provider in providers))
+    return _Considered(wanted, because, sum(counts[provider] for provider in known - wanted))
 
 
 def _nothing_fits(choice: Choice) -> str:

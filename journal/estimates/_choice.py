@@ -18,7 +18,10 @@ from ._models import NEEDS, QUALITIES, ModelFacts
 _SEES = {"vision": "sees images", "tools": "calls functions"}
 _CANNOT = {"vision": "it sees no images", "tools": "it calls no functions"}
 
-KINDS = ("cost", "quality", "need", "size", "unknown_quality", "unpriced", "not_text", "provider", "excluded")
+KINDS = (
+    "cost", "quality", "need", "size", "unknown_quality", "unknown_size", "unpriced", "not_text", "provider",
+    "excluded",
+)  # fmt: skip
 """What a model may fail by, from what is nearest to meeting the requirements on."""
 
 
@@ -234,7 +237,7 @@ def _size_failing(candidate: Candidate) -> Iterator[Failing]:
     window, limit = candidate.facts.context_window, candidate.facts.output_limit
     asked, answered = candidate.input_tokens, candidate.output_tokens
     if window is None:
-        yield Failing("size", 1, "its context window is not known")
+        yield Failing("unknown_size", 1, "its context window is not known")
     elif asked + answered > window:
         told = f"{asked + answered:,} tokens of input and output do not fit into its window of {window:,}"
         yield Failing("size", asked + answered - window, told)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,13 +143,19 @@ class ModelTable:
         self._book = book
         self._own = own
         self._unused = unused
+        self._keys = {*book.models(), *own, *unused}
         self._limits = all_limits()
         self._limits_source = limits_source()
 
-    def rows(self) -> Iterator[ModelFacts]:
-        """All models, in the order of their names."""
-        for key in sorted({*self._book.models(), *self._own, *self._unused}):
-            yield self._row(key)
+    def counts(self) -> Counter[str]:
+        """How many models each provider has."""
+        return Counter(provider for provider, _ in self._keys)
+
+    def rows(self, providers: Container[str] | None = None) -> Iterator[ModelFacts]:
+        """All models, or those of some providers, in the order of their names."""
+        for key in sorted(self._keys):
+            if providers is None or key[0] in providers:
+                yield self._row(key)
 
     def find(self, provider: str, model: str) -> ModelFacts | None:
         """A model by any name that the book understands; None where neither it nor the user knows it."""
