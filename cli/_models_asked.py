@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import click
@@ -13,10 +13,13 @@ from keledger.journal.estimates import NEEDS, ModelFacts, ModelTable, load_model
 from keledger.journal.prices import Book, explain
 
 from ._prices_asked import Prices, open_prices
-from ._table import count
+from ._table import Column, count
 
 UNKNOWN = "?"
 """In a table, for what nobody has told."""
+
+NAME_WIDTH = 40
+"""A model's name is to be typed again: up to this long it is not cut, other columns go first."""
 
 
 class Models(NamedTuple):
@@ -73,6 +76,11 @@ def unit_prices(book: Book, model: ModelFacts, at_us: int) -> UnitPrices:
     held = explained.prices if explained is not None else {}
     texts = [held[bucket].usd_per_million if bucket in held else None for bucket in ("input_uncached", "output_text")]
     return UnitPrices(*texts)
+
+
+def name_column(models: Iterable[ModelFacts]) -> Column:
+    """The column of names, as wide as they are, up to NAME_WIDTH."""
+    return Column("Model", least=min(max((len(model.name) for model in models), default=0), NAME_WIDTH))
 
 
 def told_count(value: int | None) -> str:

@@ -15,6 +15,7 @@ from ._models_asked import (
     UNKNOWN,
     Models,
     UnitPrices,
+    name_column,
     open_models,
     parse_needs,
     parse_providers,
@@ -74,7 +75,7 @@ def list_models(
 def _show(models: Models, found: Sequence[tuple[ModelFacts, UnitPrices]]) -> None:
     table = Table(
         [
-            Column("Model", least=24),
+            name_column(row for row, _ in found),
             Column("Quality", least=8),
             Column("Input", number=True),
             Column("Output", number=True),

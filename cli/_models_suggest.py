@@ -24,7 +24,7 @@ from keledger.journal.prices import Book
 from keledger.projections import called_providers, open_projection, prompt_profiles, token_ratio
 
 from ._group import command
-from ._models_asked import UNKNOWN, Models, open_models, parse_needs, parse_providers, told_capabilities
+from ._models_asked import UNKNOWN, Models, name_column, open_models, parse_needs, parse_providers, told_capabilities
 from ._options import Settings, common_options, pass_settings
 from ._output import warn_findings, write_json, write_table
 from ._progress import Progress
@@ -77,9 +77,9 @@ class _Considered(NamedTuple):
 @common_options
 @pass_settings
 def suggest(settings: Settings, /, **given: Any) -> None:
-    """Show which models suit a prompt, the cheapest first, and why the others do not.
+    """Show which models suit a prompt, the cheapest first.
 
-    Costs are those of a usual call (p50, by which the models are ranked) and of a large one (p90, which --max-cost
+    Of the others it is told why they do not.  Costs are those of a usual call (p50, by which the models are ranked) and of a large one (p90, which --max-cost
     limits), at the tokens of the prompt's own past calls, converted to each model's tokenizer, and at today's prices.
 
     Without --provider or --all, models of their makers and of the providers that you have called are looked at.
@@ -168,7 +168,7 @@ def _heading(given: dict[str, Any], choice: Choice, shown: int) -> str:
 def _table(shown: Sequence[Candidate]) -> Table:
     table = Table(
         [
-            Column("Model", least=24),
+            name_column(candidate.facts for candidate in shown),
             Column("Quality", least=8),
             Column("Usual", number=True),
             Column("Large", number=True),

@@ -128,7 +128,7 @@ def parse_max_cost(given: object) -> int:
         text = f"{amount:f}"
         return usd_to_pico(text.rstrip("0").rstrip(".") if "." in text else text)
     except (InputRefused, InvalidOperation):
-        raise UsageError(f"{given!r} is no most cost: write USD a call like 0.10, with at most 12 decimals") from None
+        raise UsageError(f"{given!r} is no cost limit: write USD a call like 0.10, with at most 12 decimals") from None
 
 
 class Failing(NamedTuple):

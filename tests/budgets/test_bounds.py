@@ -468,6 +468,6 @@ def test_the_known_limits_are_those_of_either_name() -> None:
     assert dated == limits_of(shipped(), "anthropic", "anthropic/claude-sonnet-4-5")
     assert (dated.context_window, dated.output_limit, dated.reasons) == (1_000_000, 64_000, True)
     assert limits_of(shipped(), "gemini", "models/gemini-2.5-flash").output_limit == 65_536
-    assert limits_of(shipped(), "house", "m") == (None, None, None)
+    assert set(limits_of(shipped(), "house", "m")) == {None}
     assert limits_of(shipped(), "openai", "gpt-5-2025-08-07").context_window == 400_000
     assert bound_of(shipped(), "openai", "gpt-5-2025-08-07", {"messages": [PICTURE], "max_tokens": 9})[1] == 400_000
