@@ -79,8 +79,9 @@ class _Considered(NamedTuple):
 def suggest(settings: Settings, /, **given: Any) -> None:
     """Show which models suit a prompt, the cheapest first.
 
-    Of the others it is told why they do not.  Costs are those of a usual call (p50, by which the models are ranked) and of a large one (p90, which --max-cost
+    Costs are those of a usual call (p50, by which the models are ranked) and of a large one (p90, which --max-cost
     limits), at the tokens of the prompt's own past calls, converted to each model's tokenizer, and at today's prices.
+    Of the models that do not suit, each is told with what it fails by.
 
     Without --provider or --all, models of their makers and of the providers that you have called are looked at.
     Where no model meets what is asked, the nearest is told, and the exit status is 1.
