@@ -108,6 +108,15 @@ def test_a_name_of_the_same_model_is_the_same_model() -> None:
     assert found.p50_pico == usd_to_pico("0.25")
 
 
+def test_of_two_names_of_a_model_the_one_that_was_called_more_counts() -> None:
+    dated = CallProfile("openai", "gpt-5-mini-2025-08-07", 9, 1_000_000, 1_000_000, 0, 0)
+    plain = CallProfile("openai", "gpt-5-mini", 2, 2_000_000, 2_000_000, 0, 0)
+    model = ModelFacts("openai", "gpt-5-mini", {})
+    for profiles in ([dated, plain], [plain, dated]):
+        (found,) = expected_costs([model], profiles, shipped(), NOW_US, lambda source, target: Ratio(1, 1))
+        assert (found.tokens_calls, found.p50_pico) == (9, usd_to_pico("0.25"))
+
+
 def test_no_profile_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="no profile"):
         expected("plain")
