@@ -24,8 +24,8 @@ class Counted(NamedTuple):
     """
 
     tokens: int
-    """Text by the vocabulary, with what the provider adds, and images.  The last two are in tokens of the provider's own,
-    so they are divided by ``ratio`` first and whole again in the median; at a ratio of 1 it is a plain sum."""
+    """Text by the vocabulary, what the provider adds, and images.  The last two are in tokens of the provider's own, so
+    they are divided by ``ratio`` first and whole again in the median; at a ratio of 1 it is a plain sum."""
     method: str
     """``tiktoken:o200k_base`` (the model's own vocabulary), ``proxy:o200k_base`` or ``heuristic:bytes/4``."""
     ratio: float
