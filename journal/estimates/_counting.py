@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ._vocabularies import load_vocabulary
 
 PIECE_CHARACTERS = 64 * 1024
-"""The length from which on a piece is cut at the next place: tiktoken takes about 40 bytes of memory for each one."""
+"""The length from which on a piece is cut at the next place.  Cutting takes no time that can be measured."""
 
 BLANKS_MAX = 900_000
 """tiktoken 0.14.0 fails (its regular expressions run out of stack) at 1,000,000 blanks in a row that no line break
@@ -80,8 +80,9 @@ def count_bytes(text: str) -> int:
 def token_ids(text: str, vocabulary_name: str, *, piece_characters: int = PIECE_CHARACTERS) -> Iterator[list[int]]:
     """The ids of a text's tokens, piece by piece; all together they are those of the text as a whole.
 
-    A piece is longer than *piece_characters* where there is no earlier place to cut.  Then it takes about 40 bytes of
-    memory for each of one letter repeated, and time: 1 MB a second, where prose takes 4 or more.
+    A piece is longer than *piece_characters* where there is no earlier place to cut.  Then tiktoken 0.14.0 takes memory
+    and time: of one letter 10 MB took 460 MB and 10 to 13 s, of Han without punctuation 130 MB and 5 to 9 s, where
+    10 MB of code, prose and data took 10 MB and 2 to 4 s.
 
     Raises LookupError where the vocabulary is not on this machine, KeyError where nothing is known of it.
     """

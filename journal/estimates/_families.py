@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import keledger.data
 from keledger.journal._tokenizers import Family, Tokenizers, fits, load_tokenizers, spellings
 
-BY_PRIOR_VOCABULARY = {"o200k_base": "o200k", "cl100k_base": "cl100k"}
+FAMILY_OF_VOCABULARY = {"o200k_base": "o200k", "cl100k_base": "cl100k"}
 """The family in ``data/tokenizers.toml`` of which each vocabulary is."""
 
 
@@ -86,7 +86,7 @@ def _measured(tokenizers: Tokenizers, vocabulary: str, family: Family | None, ra
     """The band of a family whose tokens by kind of text are known, around the *ratio* that is expected."""
     if family is None:
         raise ValueError("a prior of models that no family has needs a band of its own")
-    counts = next(each for each in tokenizers.families if each.name == BY_PRIOR_VOCABULARY[vocabulary])
+    counts = next(each for each in tokenizers.families if each.name == FAMILY_OF_VOCABULARY[vocabulary])
     least, most = tokenizers.between(counts, family)
     return float(least) / ratio, float(most) / ratio
 

@@ -27,7 +27,14 @@ ODD = [
     "\x85", "\xa0", "\u3000", "\u2028", "\u1680", "\u180e", "\ufeff", " ", "  ", "\t", "\n", "\r",
     "\r\n", "\x0b", "\x0c", " \n", "\n ", "\n\n", " \t\n \r", "/\n/", ".\n/",
 ]  # fmt: skip
-nasty = st.lists(st.sampled_from(ODD) | st.characters() | st.text(max_size=4), max_size=40).map("".join)
+COMMON = ["I'm", "it's", "a", "B", "1", "中", "/", ".", "'", "\n", "\r", " ", "   ", "\t", "e\u0301"]
+nasty = st.lists(
+    st.sampled_from(COMMON)
+    | st.lists(st.sampled_from(COMMON), max_size=6).map("".join)
+    | st.sampled_from(ODD)
+    | st.text(),
+    max_size=30,
+).map("".join)
 
 
 def together(text: str, name: str, piece_characters: int) -> list[int]:
@@ -37,6 +44,9 @@ def together(text: str, name: str, piece_characters: int) -> list[int]:
 @pytest.mark.parametrize("name", VOCABULARIES)
 @settings(deadline=None)  # the first example loads a vocabulary
 @given(text=nasty, piece_characters=st.integers(1, 12))
+@example(text="I'm it's DON'T I'M we'll 'S", piece_characters=1)
+@example(text="a    b\t\t\tc\n   d  \n     e   ", piece_characters=1)
+@example(text="123456 12345a7 ٣٤٥1234", piece_characters=1)
 @example(text="a'll 5'l5 }\n\n/x\n y", piece_characters=1)
 @example(text="中文。\n中文 \n\n }\n}\r\n/", piece_characters=1)
 def test_pieces_have_the_tokens_of_the_whole(name: str, text: str, piece_characters: int) -> None:
@@ -67,7 +77,7 @@ def ten_megabytes() -> str:
 def test_ten_megabytes_have_the_same_tokens(name: str, ten_megabytes: str) -> None:
     expected = reference(name).encode_ordinary(ten_megabytes)
     assert together(ten_megabytes, name, _counting.PIECE_CHARACTERS) == expected
-    assert count_text(ten_megabytes, name) == len(expected)
+    assert count_text(ten_megabytes[:10_000], name) == len(reference(name).encode_ordinary(ten_megabytes[:10_000]))
 
 
 def test_harmony_counts_text_as_o200k_base_does() -> None:
