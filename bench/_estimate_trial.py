@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class Scored(NamedTuple):
     world: str
     past_calls: int
     """Of the same prompt version."""
+    counted: int
     stated: Stated
     output_p50: int
     output_p90: int
@@ -52,6 +54,8 @@ class Batch(NamedTuple):
     calls: int
     estimate: BatchEstimate
     actual_pico: int
+    simple_pico: int
+    """As many times the P90 of one call: its input tokens' P95 and its answer's P90, priced."""
 
 
 def scored(seeds: Iterable[int]) -> list[Scored]:
@@ -79,7 +83,7 @@ def _history_scored(world: str, seed: int) -> list[Scored]:
         )
         stated = Stated(estimate.p5, estimate.p50, estimate.p95, call.input_tokens)
         is_off = estimate.lately_off is not None
-        found.append(Scored(world, own.calls, stated, output.p50, output.p90, call.output_tokens, is_off))
+        found.append(Scored(world, own.calls, call.counted, stated, output.p50, output.p90, call.output_tokens, is_off))
         pair = Pair(call.counted, call.input_tokens, call.prompt)
         own.learn(pair)
         of_model[call.model].append(pair)
@@ -100,18 +104,23 @@ def _batch(world: str, seed: int, number: int) -> Batch:
     draw = random.Random(f"keledger bench batches {world} {seed} {number}")
     past_calls, calls = draw.choice(PAST_CALLS), draw.choice(BATCH_CALLS)
     parts: list[Part] = []
-    actual = 0
+    actual = simple = 0
     for place in range(draw.choice((1, 1, 2, 3))):
         model = new_model(draw, world)
         rate = Rate(0, draw.choice((1, 3)), draw.choice((4, 8, 15)), 0)
         past, coming = _past_and_coming(Prompt(world, model, draw, f"{place}"), draw, past_calls, calls)
         parts.append(_part(model, past, coming, rate))
-        actual += sum(
-            call.input_tokens * rate.pico_per_input_token + call.output_tokens * rate.pico_per_output_token
-            for call in coming
+        actual += sum(_pico(rate, call.input_tokens, call.output_tokens) for call in coming)
+        answer = parts[-1].outputs.estimate(coming[0].counted, limit=coming[0].limit).p90
+        simple += sum(
+            _pico(rate, round(tokens * math.exp(parts[-1].spread.high)), answer) for tokens in parts[-1].inputs
         )
     estimate = estimate_batch(parts, random.Random(f"keledger bench drawing {world} {seed} {number}"))
-    return Batch(world, past_calls, calls * len(parts), estimate, actual)
+    return Batch(world, past_calls, calls * len(parts), estimate, actual, simple)
+
+
+def _pico(rate: Rate, input_tokens: int, output_tokens: int) -> int:
+    return input_tokens * rate.pico_per_input_token + output_tokens * rate.pico_per_output_token
 
 
 def _past_and_coming(prompt: Prompt, draw: random.Random, past_calls: int, calls: int) -> tuple[list[Call], list[Call]]:

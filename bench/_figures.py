@@ -42,6 +42,8 @@ class Figure:
 
     def bound(self) -> str:
         """The bound in words."""
+        if self.at_most is not None and self.at_least is not None:
+            return f"{amount(self.at_least, self.unit).split()[0]} to {amount(self.at_most, self.unit)}"
         if self.at_most is not None:
             return f"<= {amount(self.at_most, self.unit)}"
         return f">= {amount(self.at_least, self.unit)}" if self.at_least is not None else ""

@@ -13,6 +13,7 @@ from . import (
     catch_up,
     ccusage,
     daily,
+    estimates,
     holds,
     memory,
     overshoot,
@@ -41,5 +42,6 @@ ROWS: Mapping[str, Measure] = {
     "holds": holds.measure,
     "ccusage": ccusage.measure,
     "overshoot": overshoot.measure,
+    "estimates": estimates.measure,
 }
 """By name, in the order in which they run."""

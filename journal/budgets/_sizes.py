@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from keledger.journal._model_limits import limits_of
 from keledger.journal._money import usd_to_pico
+from keledger.journal._quantiles import log_normal, rank_of
 from keledger.journal.prices import BUCKETS, TIER_BUCKETS, Book
 
 from ._bounds import Unbounded, Unpriced, most_tokens, upper_bound
@@ -29,9 +30,6 @@ PERCENT = {"p50": 50, "p90": 90, "p99": 99}
 
 LOOKED_AT = {"p50": 50, "p90": 50, "p99": HISTORY_CALLS_MAX}
 """How many of the last calls a policy looks at: measured on real traces, 30 cover as well as 300 (P50 and P90)."""
-
-_DEVIATIONS = {"p50": 0.0, "p90": 1.281552, "p99": 2.326348}
-"""Where these shares lie in a normal distribution, in standard deviations."""
 
 MODELS_KEPT_MAX = 1_000
 """Models of which is remembered that they have prices."""
@@ -200,7 +198,7 @@ def size_hold(
     known = history.repriced(book, provider, model, at_us) if history is not None else History()
     calls = known.priced()[-LOOKED_AT[policy] :]
     costs = _hypothetical(calls, None if shape is None else shape.get("bytes"))
-    rank = -(-(len(costs) + 1) * PERCENT[policy] // 100)
+    rank = rank_of(PERCENT[policy], len(costs))
     if rank <= len(costs):
         unpriced = _unpriced_now(known, book, provider, model, at_us)
         return unpriced or _learned("history", calls, costs, sorted(costs)[rank - 1])
@@ -232,7 +230,7 @@ def size_at_rate(
     input_tokens, output_tokens = _prior_tokens(policy, book, provider, model, shape)
     calls = history.all() if history is not None else []
     took = sorted(((call.input_tokens, call.output_tokens) for call in calls), key=sum)
-    rank = -(-(len(took) + 1) * PERCENT[policy] // 100)
+    rank = rank_of(PERCENT[policy], len(took))
     if took and (rank <= len(took) or sum(took[-1]) > input_tokens + output_tokens):
         input_tokens, output_tokens = took[min(rank, len(took)) - 1]
     return Sized((input_tokens + output_tokens) * pico_per_token, "rate", len(took), input_tokens, output_tokens)
@@ -324,7 +322,7 @@ def _prior_tokens(
 
 def _quantile(distribution: Mapping[str, float], policy: str) -> int:
     """A share's place in a log-normal distribution, in whole tokens."""
-    return math.ceil(distribution["median_tokens"] * math.exp(distribution["sigma"] * _DEVIATIONS[policy]))
+    return math.ceil(log_normal(distribution["median_tokens"], distribution["sigma"], PERCENT[policy]))
 
 
 @cache

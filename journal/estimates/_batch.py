@@ -17,8 +17,8 @@ from keledger.journal._quantiles import DEVIATIONS, rank_of
 from ._calibration import Spread
 from ._output import ANSWERS_MIN, OutputFit
 
-REPLICATES = 300
-"""How often the sum is drawn: the rank of the P90 is then good to 1.7 percentage points."""
+REPLICATES = 200
+"""How often the sum is drawn: what share the P90 covers is then good to 2 percentage points."""
 
 REPLICATES_MIN = 100
 """How often at least, where a batch has many parts."""
