@@ -15,7 +15,7 @@ from typing import NamedTuple
 from keledger.journal._quantiles import DEVIATIONS, rank_of
 
 from ._calibration import Spread
-from ._output import ANSWERS_MIN, OutputFit
+from ._output import OutputFit
 
 REPLICATES = 200
 """How often the sum is drawn: what share the P90 covers is then good to 2 percentage points."""
@@ -35,10 +35,15 @@ CALLS_DRAWN_MIN = 10
 BLOCK_MAX = 20
 """The longest block of neighbours; a block is never longer than a fifth of what is known."""
 
+PAST_MIN = 20
+"""Below so many past answers the log-normal is drawn from: a sum of draws from twelve never has what is rarer than one
+in twelve.  Simulated, after twelve calls its P90 covered 82 % of batches, where the log-normal's covers 93 %."""
+
 MANY_CALLS = 50
 MARGIN_PERCENT = 15
 """By so much the answers' part of the P90 is raised for so many calls: what shifts between the past and the batch is
-not in the past.  Measured on real traces, a bootstrap alone covered 75 to 85 %; simulated, blocks alone 82 %."""
+not in the past.  Measured on real traces, a bootstrap alone covered 75 to 85 %; simulated, blocks alone 82 %, and with
+this 89 %.  The input is left as it is: raised as well, the P90 covered 95 %."""
 
 
 class Rate(NamedTuple):
@@ -168,7 +173,7 @@ class _Plan:
     def _outputs(self, draw: Random) -> list[float]:
         """The output tokens of each call."""
         limit = self._part.output_limit
-        if len(self._past) >= ANSWERS_MIN:
+        if len(self._past) >= PAST_MIN:
             values: list[float] = self._dealt(self._past, draw)
         else:
             few = self._part.outputs.few
