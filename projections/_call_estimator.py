@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keledger.journal import Home, current_prices
 from keledger.journal.estimates import Estimate
 from keledger.journal.usage import provider_name
 
+from ._choosing import ChosenModel, choose_model
 from ._estimator import Estimator, Subject
 from ._projection import Projection, open_projection
 
@@ -28,6 +29,13 @@ class CallEstimator:
         estimator = self._estimator()
         context = begin.get("pricing_context")
         return estimator.estimate(request, subject_of(begin), context=context if isinstance(context, dict) else None)
+
+    def choose(
+        self, begin: Mapping[str, Any], request: object, asked: Mapping[str, Any], offered: Sequence[str]
+    ) -> ChosenModel:
+        """The cheapest of the models *offered* that is good enough; see :func:`choose_model`, which also says what is
+        raised."""
+        return choose_model(self._estimator(), subject_of(begin), request, asked, offered)
 
     def _estimator(self) -> Estimator:
         if self._projection is None:

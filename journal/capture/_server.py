@@ -79,7 +79,8 @@ class CallServer:
     *open_ledger* is called once, when a client is there; *open_estimating*, where there is one, when a call is first
     to be estimated.  *say* takes a sentence for the user.  ``recorded``
     counts the calls that were handed to the ledger, ``spooled`` those that wait in the spool instead, ``unsent``
-    those whose request never left, ``refused`` those that a budget did not let go, ``unconfirmed`` those that the user did not.
+    those whose request never left, ``refused`` those that a budget did not let go, ``unconfirmed`` those that the user
+    did not.
     """
 
     def __init__(
@@ -186,6 +187,8 @@ class CallServer:
             self._admit(client, message["begin"])
         elif kind == "request":
             self._estimate(client, message["begin"], message["request"])
+        elif kind == "choose":
+            self._choose(client, message)
         elif kind == "answer":
             self._take_answer(client, message["begin"], message["answer"])
         elif kind == "covers":
@@ -283,6 +286,24 @@ class CallServer:
             begin["estimate_id"] = ledger.record_estimate(found.fields(), begin, confirm=confirm)
         except Exception as error:  # noqa: BLE001  the call goes on; without its estimate there is less to learn from
             self._say(f"the estimate of a call cannot be journaled: {_reason(error)}")
+
+    def _choose(self, client: _Client, message: dict[str, Any]) -> None:
+        """Choose a model for a call that is not begun yet, and journal which and why."""
+        begin = message["begin"]
+        try:
+            if self.foresight is None:
+                raise ValueError("nothing here can choose")
+            found = self.foresight.estimating.choose(begin, message["request"], message["asked"], message["offered"])
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told
+            client.reply("refuse", begin["id"], text=_reason(error))
+            return
+        try:
+            ledger = self._opened_ledger()
+            if ledger is not None:
+                ledger.record_choice(found.fields(), begin)
+        except Exception as error:  # noqa: BLE001  the call goes on with what was chosen
+            self._say(f"the choice of a model cannot be journaled: {_reason(error)}")
+        client.reply("chosen", begin["id"], model=found.name, text=found.sentence)
 
     def _decide(self, client: _Client, begin: dict[str, Any]) -> None:
         refusal = self._refusal(client, begin)
@@ -398,7 +419,9 @@ class _Client:
         searched = len(self._received)
         self._received += received
         if self._received.find(b"\n", searched) < 0:
-            if len(self._received) > (REQUEST_BYTES_MAX if self.shows else LINE_BYTES_MAX):
+            # A request stands in the line of one who was asked to show it, or has a model chosen for it.
+            holds_request = self.shows or self._received.startswith(b'{"type":"choose"')
+            if len(self._received) > (REQUEST_BYTES_MAX if holds_request else LINE_BYTES_MAX):
                 raise ValueError("no line feed")
             return []
         *lines, rest = bytes(self._received).split(b"\n")

@@ -49,6 +49,7 @@ USAGE_BYTES_MAX = 256 * 1024
 USAGE_STRING_CHARACTERS_MAX = 128
 USAGE_KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
+MACHINE_MODULE = "keprompt.keprompt_vm"
 REQUEST_PARAMETERS = ["self", "url", "headers", "data", "label"]
 ATTRIBUTES = ("project", "user", "team", "cost_center", "tags")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")
@@ -153,6 +154,45 @@ def watch(module: Any, helper: str | None) -> None:
     if os.environ.get("KELEDGER_SOCKET"):
         line.hello()  # the launcher loads what it needs while KePrompt goes on importing
     _add_statements()
+    _understand_auto()
+
+
+@quietly
+def _understand_auto() -> None:
+    """Have keledger choose the model where a prompt says ``"model":"auto"``."""
+    when_loaded(MACHINE_MODULE, _wrap_load_llm)
+
+
+@quietly
+def _wrap_load_llm(module: Any) -> None:
+    machine = getattr(module, "VM", None)
+    original = getattr(machine, "load_llm", None)
+    if machine is None or not callable(original) or list(inspect.signature(original).parameters) != ["self", "params"]:
+        return  # another KePrompt: "auto" is a model that it does not know, and it says so
+
+    @functools.wraps(original)
+    def load_llm(self: Any, params: Any) -> Any:
+        if isinstance(params, dict) and params.get("model") == "auto":
+            params = beside("choosing").chosen(self, params, module, sys.modules[__name__])
+        return original(self, params)
+
+    machine.load_llm = load_llm
+
+
+def when_loaded(name: str, then: Callable[[Any], None]) -> None:
+    """Have *then* called with a module of KePrompt's: at once where it is loaded, else as soon as it is executed."""
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        then(loaded)
+        return
+
+    class Finder:
+        keledger = True  # as the other finders of keledger's have it
+
+        def find_spec(self, asked: str, path: Any = None, target: Any = None) -> Any:
+            return find_module(asked, path, target, then) if asked == name else None
+
+    sys.meta_path.insert(0, Finder())
 
 
 @quietly
@@ -565,6 +605,13 @@ class Line:
                 self._hang_up()
                 return None
             return self._hear(message["begin"]["id"], replies, wait_s)
+
+    def choose(self, message: dict[str, Any], wait_s: float) -> dict[str, Any] | None:
+        """Have a model chosen for a call that is not begun yet; None where keledger does not answer."""
+        with self._lock:
+            if not self._connected(again=True):
+                return None
+            return self.exchange(message, ("chosen", "refuse"), wait_s, send_wait_s=wait_s)
 
     def unsent(self, begin: dict[str, Any]) -> None:
         """Take an announced call back: its request never left."""

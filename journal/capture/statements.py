@@ -6,11 +6,8 @@ it takes them for text of the prompt and sends them to the model.  So nothing tu
 
 from __future__ import annotations
 
-import sys
 from types import SimpleNamespace
 from typing import Any
-
-MACHINE_MODULE = "keprompt.keprompt_vm"
 
 
 def add_when_loaded(client: Any) -> None:
@@ -18,20 +15,7 @@ def add_when_loaded(client: Any) -> None:
 
     *client* is the module of the client file, which speaks to keledger.
     """
-    loaded = sys.modules.get(MACHINE_MODULE)
-    if loaded is not None:
-        add_to(loaded, client)
-        return
-
-    class MachineFinder:
-        keledger = True  # as the other finders of keledger's have it
-
-        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-            if name != MACHINE_MODULE:
-                return None
-            return client.find_module(name, path, target, lambda module: add_to(module, client))
-
-    sys.meta_path.insert(0, MachineFinder())
+    client.when_loaded(client.MACHINE_MODULE, lambda module: add_to(module, client))
 
 
 def add_to(module: Any, client: Any) -> None:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from ._estimate import Past as Past
     from ._estimate import estimate as estimate
     from ._estimate import learn as learn
+    from ._estimate import output_quantiles as output_quantiles
+    from ._families import prior_of as prior_of
     from ._many import ManyEstimate as ManyEstimate
     from ._many import estimate_many as estimate_many
     from ._models import NEEDS as NEEDS
@@ -121,7 +123,9 @@ __all__ = [
     "learn",
     "load_models",
     "load_tiers",
+    "output_quantiles",
     "parse_max_cost",
+    "prior_of",
 ]
 
 _MODULES: dict[str, tuple[str, ...]] = {
@@ -179,7 +183,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Past",
         "estimate",
         "learn",
+        "output_quantiles",
     ),
+    "_families": ("prior_of",),
     "_many": (
         "ManyEstimate",
         "estimate_many",

@@ -15,7 +15,7 @@ from keledger.journal.budgets._bounds import REASONS
 from ._calibration import InputEstimate, InputFit, InputPrior, Pair, fit_input
 from ._cost import CostEstimate, Terms, estimate_cost
 from ._counted import Counted
-from ._output import OutputEstimate, OutputFit, OutputPrior, PastOutput, fit_output
+from ._output import OutputEstimate, OutputFit, OutputPrior, PastOutput, estimate_output, fit_output
 
 CACHED_CALLS = 40
 """Of so many last calls the median share of input that came from a cache is expected again."""
@@ -131,6 +131,12 @@ def output_prior(limits: ModelLimits) -> OutputPrior:
     """What is assumed of the answers of a model that reasons, or does not; ``data/hold_priors.toml`` has the source."""
     kind = _output_priors()["plain" if limits.reasons is False else "reasoning"]
     return OutputPrior(kind["median_tokens"], kind["sigma"])
+
+
+def output_quantiles(reasons: bool) -> tuple[int, int]:
+    """The p50 and p90 of answers of a model of which nothing but whether it *reasons* is known."""
+    found = estimate_output(0, (), (), output_prior(ModelLimits(None, None, reasons, None, None)), limit=None)
+    return found.p50, found.p90
 
 
 def _limit(limits: ModelLimits, shape: Mapping[str, Any], taken: InputEstimate) -> int | None:
