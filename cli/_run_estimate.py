@@ -6,6 +6,7 @@ chats, so that none is left behind, and what it writes is shown only where it ma
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import sys
@@ -72,15 +73,30 @@ def _shown(request: Request, home: str, begin: Mapping[str, Any], found: Estimat
 
 
 def _nothing(output: IO[bytes], problems: Sequence[str], status: int) -> int:
-    """Where no call came to be estimated: what the command wrote, and what is known of why."""
+    """Where no call came to be estimated: why, as KePrompt or keledger tells it, else all that the command wrote."""
     output.seek(0)
-    sys.stderr.buffer.write(output.read())
-    sys.stderr.flush()
+    written = output.read()
     for problem in problems:
         say(problem)
-    if not problems:
-        say("there is nothing to estimate: the command ended without a call of a model")
+    if problems:
+        return status or 1
+    error = _error_of(written.decode("utf-8", "replace"))
+    if error is None:
+        sys.stderr.buffer.write(written)
+        sys.stderr.flush()
+    say(f"there is nothing to estimate: {error or 'the command ended without a call of a model'}")
     return status or 1
+
+
+def _error_of(written: str) -> str | None:
+    """The error that KePrompt's envelope tells of; None where there is no envelope."""
+    start = written.find("\n{\n") + 1 if not written.startswith("{\n") else 0
+    try:
+        envelope, _ = json.JSONDecoder().raw_decode(written[start:])
+    except ValueError:
+        return None
+    error = envelope.get("error") if isinstance(envelope, dict) else None
+    return " ".join(error.split()) if isinstance(error, str) and error else None
 
 
 @contextmanager
