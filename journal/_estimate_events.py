@@ -15,6 +15,7 @@ from ._event_types import (
     Model,
     Money,
     Name,
+    Ordinal,
     RequestShape,
     Sha256,
     Text,
@@ -31,12 +32,14 @@ Ratio = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{
 class ExpectedInput(Model):
     """Tokens of input that an estimate expects: between ``p5`` and ``p95`` in nine of ten cases.
 
-    ``ratio`` is ``p50`` over what was counted, learned from so many past ``calls``.
+    ``ratio`` is ``p50`` over what was counted, learned from so many past ``calls``; ``cache_read`` of ``p50`` are
+    expected from a cache.
     """
 
     p5: Count
     p50: Count
     p95: Count
+    cache_read: Count | None = None
     ratio: Ratio
     basis: Basis
     calls: Count
@@ -74,7 +77,8 @@ class EstimateMade(CallFacts):
     """What was told of a call before it was made, so that it can be held against what the call came to.
 
     ``calls`` is how many calls it is for, all figures being those of all of them together; ``call_id`` the one that it
-    was made for, where it was made just before.
+    was made for, where it was made just before.  ``estimator`` is the version of the rules by which the rest was come
+    to from what was counted.
     """
 
     input_sha256: Sha256
@@ -84,6 +88,7 @@ class EstimateMade(CallFacts):
     calls: Annotated[int, Field(ge=1, le=limits.INTEGER_MAX)]
     method: Annotated[str, StringConstraints(pattern=r"^(tiktoken|proxy|heuristic):[A-Za-z0-9_./-]{1,64}$")]
     counted_tokens: Count
+    estimator: Ordinal
     input_tokens: ExpectedInput
     output_tokens: ExpectedOutput
     cost: ExpectedCost

@@ -17,6 +17,10 @@ from ._cost import CostEstimate, Terms, estimate_cost
 from ._counted import Counted
 from ._output import OutputEstimate, OutputFit, OutputPrior, PastOutput, estimate_output, fit_output
 
+ESTIMATOR_VERSION = 1
+"""Of the rules by which tokens that were counted become an estimate.  Every estimate in the journal names it, so that
+it can be told how good which rules were; goes up whenever an estimate would come out otherwise."""
+
 CACHED_CALLS = 40
 """Of so many last calls the median share of input that came from a cache is expected again."""
 
@@ -95,7 +99,12 @@ class Estimate(NamedTuple):
             "calls": 1,
             "method": self.counted.method,
             "counted_tokens": self.counted.tokens,
-            "input_tokens": _input(self.input) | {"ratio": ratio_of(self.input.p50, self.counted.tokens)},
+            "estimator": ESTIMATOR_VERSION,
+            "input_tokens": {
+                **_input(self.input),
+                **({"cache_read": self.cached_tokens} if self.cached_tokens else {}),
+                "ratio": ratio_of(self.input.p50, self.counted.tokens),
+            },
             "output_tokens": {name: value for name, value in _output(self.output).items() if value is not None},
             "cost": {name: value for name, value in cost.items() if value is not None},
             **({"pricing_context": dict(self.terms.context)} if self.terms.context else {}),

@@ -12,7 +12,7 @@ from keledger.journal._time import format_time
 
 from ._batch import BatchEstimate, Part, Rate, estimate_batch
 from ._cost import Terms
-from ._estimate import Estimate, Learned, ratio_of
+from ._estimate import ESTIMATOR_VERSION, Estimate, Learned, ratio_of
 
 SEED = 20261122
 """Of the draws: the same calls have the same estimate each time."""
@@ -101,6 +101,7 @@ class ManyEstimate(NamedTuple):
             "calls": self.calls,
             "method": first.counted.method,
             "counted_tokens": self.counted_tokens,
+            "estimator": ESTIMATOR_VERSION,
             "input_tokens": {**self._input(), "ratio": ratio_of(self.drawn.input_p50, self.counted_tokens)},
             "output_tokens": {name: value for name, value in self._output().items() if value is not None},
             "cost": {name: value for name, value in cost.items() if value is not None}

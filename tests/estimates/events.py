@@ -25,6 +25,7 @@ def estimate_data(**fields: Any) -> dict[str, Any]:
         "calls": 1,
         "method": "tiktoken:o200k_base",
         "counted_tokens": 14,
+        "estimator": 1,
         "input_tokens": {"p5": 12, "p50": 14, "p95": 17, "ratio": "1", "basis": "prior", "calls": 0},
         "output_tokens": {"p50": 8, "p90": 30, "max": 128_000, "basis": "prior", "calls": 0},
         "cost": {"state": "priced", "p50_usd": "0.0000195", "p90_usd": "0.00006425", "max_usd": "0.25600425"},
