@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Before a call": {
         "estimate": Entry("keledger.cli._estimate:estimate", "Tell what a call will take and cost."),
+        "estimates": Entry("keledger.cli._estimates:estimates", "Show how good estimates were, and what came of each."),
         "models": Entry("keledger.cli._models:models", "Show what models can and cost, and suggest one for a prompt."),
     },
     "Recording": {

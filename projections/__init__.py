@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     from ._efficiency import Efficiency as Efficiency
     from ._efficiency import EfficiencyRow as EfficiencyRow
     from ._efficiency import report_efficiency as report_efficiency
+    from ._estimate_list import EstimateList as EstimateList
+    from ._estimate_list import list_estimates as list_estimates
+    from ._estimate_options import EstimateOptions as EstimateOptions
+    from ._estimate_report import EstimateFigures as EstimateFigures
+    from ._estimate_report import EstimateReport as EstimateReport
+    from ._estimate_report import report_estimates as report_estimates
     from ._estimator import Estimator as Estimator
     from ._estimator import Subject as Subject
     from ._export import export_csv as export_csv
@@ -101,6 +107,10 @@ _PLACES = {
     "Change": "_changes",
     "Closing": "_closings",
     "Comparison": "_reconcile",
+    "EstimateFigures": "_estimate_report",
+    "EstimateList": "_estimate_list",
+    "EstimateOptions": "_estimate_options",
+    "EstimateReport": "_estimate_report",
     "Estimator": "_estimator",
     "Efficiency": "_efficiency",
     "EfficiencyRow": "_efficiency",
@@ -144,6 +154,7 @@ _PLACES = {
     "is_as_closed": "_closing",
     "list_adjustments": "_adjustments",
     "list_alerts": "_alerts",
+    "list_estimates": "_estimate_list",
     "list_invoices": "_reconcile",
     "list_periods": "_closing",
     "list_reprices": "_repricings",
@@ -160,6 +171,7 @@ _PLACES = {
     "report_closed": "_closing",
     "report_daily": "_reports",
     "report_efficiency": "_efficiency",
+    "report_estimates": "_estimate_report",
     "report_monthly": "_reports",
     "report_session": "_details",
     "report_sessions": "_reports",
@@ -184,6 +196,10 @@ __all__ = [
     "Comparison",
     "Efficiency",
     "EfficiencyRow",
+    "EstimateFigures",
+    "EstimateList",
+    "EstimateOptions",
+    "EstimateReport",
     "Estimator",
     "Hypothesis",
     "Periods",
@@ -225,6 +241,7 @@ __all__ = [
     "is_as_closed",
     "list_adjustments",
     "list_alerts",
+    "list_estimates",
     "list_invoices",
     "list_periods",
     "list_reprices",
@@ -241,6 +258,7 @@ __all__ = [
     "report_closed",
     "report_daily",
     "report_efficiency",
+    "report_estimates",
     "report_monthly",
     "report_session",
     "report_sessions",

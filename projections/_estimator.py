@@ -9,6 +9,7 @@ from keledger.journal import now_us
 from keledger.journal.capture.shape import shape_of
 from keledger.journal.estimates import (
     ANSWERS,
+    LATELY_CALLS,
     MODEL_PAIRS,
     NEAREST_OF,
     OWN_PAIRS,
@@ -19,6 +20,7 @@ from keledger.journal.estimates import (
     Pair,
     Past,
     PastOutput,
+    Stated,
     Terms,
     count_request,
     estimate,
@@ -119,7 +121,9 @@ def _read_past(connection: Connection, subject: Subject, method: str) -> Past:
     if subject.prompt is not None:
         pairs = _rows(connection, "duckdb_estimate_pairs", [*model, method], subject, OWN_PAIRS)
         outputs = _rows(connection, "duckdb_past_outputs", model, subject, NEAREST_OF)
+    told = [row for row in model_pairs if row[2] is None] if subject.prompt is None else pairs
     return Past(
+        stated=[_stated(row) for row in told[-LATELY_CALLS:]],
         pairs=[_pair(row) for row in pairs],
         model_pairs=[_pair(row) for row in model_pairs],
         outputs=[PastOutput(taken, answered) for taken, _, answered in outputs],
@@ -142,5 +146,10 @@ def _rows(
 
 
 def _pair(row: tuple[Any, ...]) -> Pair:
-    counted, taken, prompt, version = row
+    counted, taken, prompt, version, *_ = row
     return Pair(counted, taken, None if prompt is None else f"{prompt}\n{version or ''}")
+
+
+def _stated(row: tuple[Any, ...]) -> Stated:
+    _, taken, _, _, p5, p50, p95 = row
+    return Stated(p5, p50, p95, taken)

@@ -23,7 +23,8 @@ SCHEMA_VERSION = 1
 
 _UTC_DAYS = "SELECT DISTINCT s.slot_us - (s.slot_us + 62135596800000000) % 86400000000 FROM slot AS s"
 
-_PERIOD_NAMES = {"daily": "date", "weekly": "week", "monthly": "month"}
+PERIOD_NAMES = {"daily": "date", "weekly": "week", "monthly": "month"}
+"""What a row's period is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def report_periods(projection: Projection, name: str, options: ReportOptions, ta
         grouped.setdefault(keys, _Group(Sums(), ())).sums.add(money)
     shown = [
         {
-            _PERIOD_NAMES[name]: keys[0],
+            PERIOD_NAMES[name]: keys[0],
             **dict(zip(options.by, keys[1:], strict=True)),
             **group.as_json(options),
         }

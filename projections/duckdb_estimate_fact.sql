@@ -2,7 +2,11 @@
 -- (estimate_fact).  DuckDB only.
 --
 -- A hand-made line may hold anything under these names: what is no count is none, and an estimate without its figures
--- is left out.  Calls without an answer, and those of which no usage is known, say nothing of an estimate.
+-- is left out, as is one that is not of the years 1 to 9999, in microseconds.  Calls without an answer, and those of
+-- which no usage is known, say nothing of an estimate.
+--
+-- The outcome: `met` by as many calls as it was for; `surplus`, by more; `failed`, where as many calls were made, and
+-- some of them say nothing; `declined`, where somebody was asked and no call was made; else `open`.
 CREATE OR REPLACE VIEW estimate_line AS
 WITH line AS (
     SELECT
@@ -22,6 +26,7 @@ WITH line AS (
         json_extract_string(data, '$.project') AS project,
         json_extract_string(data, '$.team') AS team,
         json_extract_string(data, '$.cost_center') AS cost_center,
+        TRY_CAST(json_extract(data, '$.tags') AS MAP(VARCHAR, VARCHAR)) AS tags,
         TRY_CAST(json_extract_string(data, '$.calls') AS BIGINT) AS calls,
         json_extract_string(data, '$.method') AS method,
         TRY_CAST(json_extract_string(data, '$.counted_tokens') AS BIGINT) AS counted_tokens,
@@ -47,21 +52,35 @@ WITH line AS (
 SELECT e.* EXCLUDE (copy)
 FROM line AS e
 WHERE
-    e.copy = 1 AND e.estimated_us IS NOT NULL AND e.provider IS NOT NULL AND e.model IS NOT NULL AND e.calls > 0
+    e.copy = 1 AND e.estimated_us BETWEEN -62135596800000000 AND 253402300799999999
+    AND e.provider IS NOT NULL AND e.model IS NOT NULL AND e.calls > 0
     AND e.method IS NOT NULL AND e.counted_tokens >= 0
     AND e.input_p5_tokens >= 0 AND e.input_p50_tokens >= e.input_p5_tokens AND e.input_p95_tokens >= e.input_p50_tokens
     AND e.output_p50_tokens >= 0 AND e.output_p90_tokens >= e.output_p50_tokens;
 
 CREATE OR REPLACE VIEW estimate_fact AS
-WITH actual AS (
+WITH named AS (
     SELECT
         estimate_id AS estimate_id,
-        COUNT(*) AS calls,
-        CAST(SUM(input_tokens) AS BIGINT) AS input_tokens,
-        CAST(SUM(output_tokens) AS BIGINT) AS output_tokens,
-        CASE WHEN COUNT(cost_pico) = COUNT(*) THEN CAST(SUM(cost_pico) AS HUGEINT) END AS cost_pico
+        input_tokens AS input_tokens,
+        output_tokens AS output_tokens,
+        cost_pico AS cost_pico,
+        status = 'ok' AND quality = 'measured' AND input_tokens > 0 AS telling
     FROM call_fact
-    WHERE estimate_id IS NOT NULL AND status = 'ok' AND quality = 'measured' AND input_tokens > 0
+    WHERE estimate_id IS NOT NULL
+),
+actual AS (
+    SELECT
+        estimate_id AS estimate_id,
+        COUNT(*) AS named_calls,
+        NULLIF(COUNT(*) FILTER (telling), 0) AS calls,
+        CAST(SUM(input_tokens) FILTER (telling) AS BIGINT) AS input_tokens,
+        CAST(SUM(output_tokens) FILTER (telling) AS BIGINT) AS output_tokens,
+        CASE
+            WHEN COUNT(cost_pico) FILTER (telling) = COUNT(*) FILTER (telling)
+                THEN CAST(SUM(cost_pico) FILTER (telling) AS HUGEINT)
+        END AS cost_pico
+    FROM named
     GROUP BY estimate_id
 )
 SELECT
@@ -87,6 +106,13 @@ SELECT
     a.calls AS actual_calls,
     a.input_tokens AS actual_input_tokens,
     a.output_tokens AS actual_output_tokens,
-    a.cost_pico AS actual_pico
+    a.cost_pico AS actual_pico,
+    CASE
+        WHEN a.calls = e.calls THEN 'met'
+        WHEN a.calls > e.calls THEN 'surplus'
+        WHEN a.named_calls >= e.calls THEN 'failed'
+        WHEN a.named_calls IS NULL AND e.answer IN ('no', 'no_terminal') THEN 'declined'
+        ELSE 'open'
+    END AS outcome
 FROM estimate_line AS e
 LEFT JOIN actual AS a ON a.estimate_id = e.id

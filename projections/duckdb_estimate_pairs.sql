@@ -1,11 +1,15 @@
--- Estimated calls that were answered, the newest first: what was counted for each, and what it was billed.  DuckDB only.
+-- Estimated calls that were answered, the newest first: what was counted for each, what it was billed, and what
+-- had been stated.  DuckDB only.
 --
 -- Only what was counted in the same way ($3) can be learned from.
 SELECT
     e.counted_tokens AS counted_tokens,
     c.input_tokens AS input_tokens,
     c.prompt AS prompt,
-    c.prompt_version AS prompt_version
+    c.prompt_version AS prompt_version,
+    e.input_p5_tokens AS input_p5_tokens,
+    e.input_p50_tokens AS input_p50_tokens,
+    e.input_p95_tokens AS input_p95_tokens
 FROM call_fact AS c
 INNER JOIN estimate_line AS e ON e.id = c.estimate_id
 WHERE

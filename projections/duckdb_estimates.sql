@@ -17,6 +17,7 @@ SELECT
     project AS project,
     team AS team,
     cost_center AS cost_center,
+    tags AS tags,
     calls AS calls,
     method AS method,
     counted_tokens AS counted_tokens,
@@ -38,5 +39,6 @@ SELECT
     COALESCE(actual_calls, 0) AS actual_calls,
     actual_input_tokens AS actual_input_tokens,
     actual_output_tokens AS actual_output_tokens,
-    CAST(actual_pico * 0.000000000001 AS DECIMAL(38, 12)) AS actual_cost_usd
+    CAST(actual_pico * 0.000000000001 AS DECIMAL(38, 12)) AS actual_cost_usd,
+    outcome AS outcome
 FROM estimate_fact

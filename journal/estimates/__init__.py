@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
+    from ._accuracy import LATELY_CALLS as LATELY_CALLS
     from ._accuracy import Accuracy as Accuracy
     from ._accuracy import Stated as Stated
     from ._accuracy import accuracy as accuracy
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANSWERS",
+    "LATELY_CALLS",
     "MODEL_PAIRS",
     "NEAREST_OF",
     "NEEDS",
@@ -130,6 +132,7 @@ __all__ = [
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "_accuracy": (
+        "LATELY_CALLS",
         "Accuracy",
         "Stated",
         "accuracy",

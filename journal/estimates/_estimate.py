@@ -12,6 +12,7 @@ from keledger.journal._model_limits import ModelLimits, limits_of
 from keledger.journal._time import format_time
 from keledger.journal.budgets._bounds import REASONS
 
+from ._accuracy import Stated, lately_off
 from ._calibration import InputEstimate, InputFit, InputPrior, Pair, fit_input
 from ._cost import CostEstimate, Terms, estimate_cost
 from ._counted import Counted
@@ -32,7 +33,8 @@ class Past(NamedTuple):
     """What past calls teach of one prompt version and model, all oldest first.
 
     ``pairs`` and ``outputs`` are of the prompt version and model, ``model_pairs`` and ``model_outputs`` of all of the
-    model's calls; ``cached`` are of the prompt's last calls the input tokens, and how many of them a cache gave.
+    model's calls; ``cached`` are of the prompt's last calls the input tokens, and how many of them a cache gave;
+    ``stated`` is what was told of its last calls before they were made.
     """
 
     pairs: Sequence[Pair] = ()
@@ -40,6 +42,7 @@ class Past(NamedTuple):
     outputs: Sequence[PastOutput] = ()
     model_outputs: Sequence[PastOutput] = ()
     cached: Sequence[tuple[int, int]] = ()
+    stated: Sequence[Stated] = ()
 
 
 class Learned(NamedTuple):
@@ -114,9 +117,12 @@ class Estimate(NamedTuple):
 def learn(terms: Terms, prior: InputPrior, past: Past) -> Learned:
     """What past calls teach for a model under these terms; *prior* is what its tokenizer is taken for without any."""
     limits = limits_of(terms.book, terms.provider, terms.model)
+    fit = fit_input(past.pairs, past.model_pairs, prior)
+    if past.stated:  # what people were told, rather than what they would have been told by the fit
+        fit = fit._replace(lately_off=lately_off(past.stated))
     return Learned(
         terms,
-        fit_input(past.pairs, past.model_pairs, prior),
+        fit,
         fit_output(past.outputs, past.model_outputs, output_prior(limits)),
         _cached_permille(past.cached),
         limits,
