@@ -44,7 +44,10 @@ HEAVY = {"tiktoken", "regex", "requests", "gzip", "zlib", "imagesize", "pydantic
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import keledger.journal.estimates", {*HEAVY, "tomllib", "keledger.journal.prices", "keledger.journal.estimates._counting"}),
+        (
+            "import keledger.journal.estimates",
+            {*HEAVY, "tomllib", "keledger.journal.prices", "keledger.journal.estimates._counting"},
+        ),
         ("from keledger.journal.estimates import *", HEAVY - {"zlib"}),
         (
             "from keledger.journal.estimates import count_prompt; count_prompt('a', provider='x', model='gpt-5')",

@@ -16,7 +16,7 @@ import keledger.journal.budgets._enforcement
 import keledger.projections  # noqa: F401
 from keledger.journal import Home, scan_journal, verify
 
-from . import history, holding
+from . import foretelling, history, holding
 from .budgets import budgets
 from .figures import figures
 from .prices import shipped_instead
@@ -34,6 +34,7 @@ class Golden(NamedTuple):
 GOLDEN = {
     "v2": Golden("golden 2", history.write, lambda home: {"figures": figures(home)}),
     "v3": Golden("golden 3", holding.write, lambda home: {"budgets": budgets(home)}),
+    "v4": Golden("golden 4", foretelling.write, lambda home: {"foretold": foretelling.said(home)}),
 }
 """By the names of their folders.  The first was made by hand."""
 
