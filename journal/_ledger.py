@@ -29,6 +29,7 @@ from .prices import BookManifest
 if TYPE_CHECKING:
     from ._merge import Merged
     from .budgets import Budgets
+    from .estimates import Estimate
 
 _SOURCE = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
@@ -54,14 +55,17 @@ class Ledger(Foretelling):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def call(self, *, provider: str, model: str, request: object = None, **fields: Any) -> LibraryCall:
+    def call(
+        self, *, provider: str, model: str, request: object = None, estimate: Estimate | None = None, **fields: Any
+    ) -> LibraryCall:
         """A call about to be made, as a context manager: ``with ledger.call(…) as call: call.complete(response)``.
 
         *fields* are those of :meth:`record` that are known before the call (prompt, session, project, tags, …).
-        *request* is not journaled.  Leaving the block by an exception, or without ``complete()``, records a
+        *request* is not journaled.  *estimate* is what was told of this call (:class:`keledger.Estimator`): it is
+        journaled before the call, and held against what that comes to.  Leaving the block by an exception, or without ``complete()``, records a
         failed call; see :class:`LibraryCall`.
         """
-        return LibraryCall(self, {"provider": provider, "model": model, **fields}, request)
+        return LibraryCall(self, {"provider": provider, "model": model, **fields}, request, estimate)
 
     def record(self, *, source: str = "record", **fields: Any) -> str:
         """Record one finished call and return its event id.

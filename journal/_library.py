@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._watching import Recorded
     from .budgets._enforcement import Reservation
+    from .estimates import Estimate
 
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -41,7 +42,9 @@ class LibraryCall:
     says no: then nothing is to be sent.  ``async with`` does the same without holding up the event loop.
     """
 
-    def __init__(self, ledger: Ledger, fields: Mapping[str, Any], request: object) -> None:
+    def __init__(
+        self, ledger: Ledger, fields: Mapping[str, Any], request: object, estimate: Estimate | None = None
+    ) -> None:
         check_field_names(fields)
         if "id" in fields:
             raise UsageError("ledger.call() makes its own id; give client_call_id or call_keys instead")
@@ -52,6 +55,7 @@ class LibraryCall:
         self._ledger = ledger
         self._fields = dict(fields)
         self._request = request
+        self._estimate = estimate
         self._end: dict[str, Any] | None = None
         self._not_sent = False
         self._started_ns = 0
@@ -81,10 +85,19 @@ class LibraryCall:
                 self._begin["request"]["unbounded"] = "other_models"
         if declared_budgets := _declared():
             self._begin["declared"] = declared_budgets
+        if self._estimate is not None:
+            self._foretell(self._estimate)
         self.reservation = self._ledger.reserve(self._begin)
         _warn(self.reservation.alerts if self.reservation is not None else ())
         self._started_ns = time.monotonic_ns()
         return self
+
+    def _foretell(self, estimate: Estimate) -> None:
+        """Journal the estimate.  Without it there is less to learn from, which is no reason not to make the call."""
+        try:
+            self._begin["estimate_id"] = self._ledger.record_estimate(estimate.fields(), self._begin)
+        except KeledgerError as error:
+            _warn([f"the estimate of a call is not journaled: {error}"])
 
     async def __aenter__(self) -> LibraryCall:
         import asyncio  # whoever gets here has it

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from keledger.journal import now_us
+from keledger.journal import Home, current_prices, now_us
 from keledger.journal.capture.shape import shape_of
 from keledger.journal.estimates import (
     ANSWERS,
@@ -32,7 +33,7 @@ from keledger.journal.usage import pricing_context
 from . import _engine as engine
 from ._engine import Connection
 from ._estimates import define_estimates
-from ._projection import Projection
+from ._projection import Projection, open_projection
 
 _EVERY = "1 = 1"
 _OF_PROMPT = "c.prompt = $prompt AND c.prompt_version IS NOT DISTINCT FROM $version"
@@ -59,6 +60,27 @@ class Estimator:
         self.book = book
         self._past: dict[tuple[Subject, str], Past] = {}
         self._learned: dict[tuple[Any, ...], Learned] = {}
+
+    @classmethod
+    def open(cls, home: str | os.PathLike[str] | None = None) -> Self:
+        """For a home: *home*, else ``KELEDGER_HOME``, else the user's default.  Close it, or use it in a ``with``.
+
+        It estimates by what is journaled now.  Raises HomeError where the place cannot be a home.
+        """
+        found = Home.at(home)
+        projection = open_projection(found)
+        prices = current_prices(found)
+        return cls(projection, prices.store.load_book(prices.manifest.sha256))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the projection's files."""
+        self.projection.close()
 
     def estimate(
         self, request: object, subject: Subject, *, context: Mapping[str, str] | None = None, at_us: int | None = None
