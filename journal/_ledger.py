@@ -62,8 +62,8 @@ class Ledger(Foretelling):
 
         *fields* are those of :meth:`record` that are known before the call (prompt, session, project, tags, …).
         *request* is not journaled.  *estimate* is what was told of this call (:class:`keledger.Estimator`): it is
-        journaled before the call, and held against what that comes to.  Leaving the block by an exception, or without ``complete()``, records a
-        failed call; see :class:`LibraryCall`.
+        journaled before the call, and held against what that comes to.  Leaving the block by an exception, or without
+        ``complete()``, records a failed call; see :class:`LibraryCall`.
         """
         return LibraryCall(self, {"provider": provider, "model": model, **fields}, request, estimate)
 
