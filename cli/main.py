@@ -35,7 +35,7 @@ SECTIONS = {
         "export": Entry("keledger.cli._export:export", "Write calls or events for other programs."),
     },
     "Before a call": {
-        "estimate": Entry("keledger.cli._estimate:estimate", "Tell what a call will take and cost."),
+        "estimate": Entry("keledger.cli._estimate:estimate", "Tell what a call will take and cost, before it is made."),
         "estimates": Entry("keledger.cli._estimates:estimates", "Show how good estimates were, and what came of each."),
         "models": Entry("keledger.cli._models:models", "Show what models can and cost, and suggest one for a prompt."),
     },

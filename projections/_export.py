@@ -67,7 +67,10 @@ _COLUMNS: dict[str, tuple[str, _Show]] = {
     "recorded_team": ("c.recorded_team", _same),
     "recorded_cost_center": ("c.recorded_cost_center", _same),
     "tags": ("c.tags", _same),
-    **{name: (f"c.{name}", _same) for name in ("duration_ms", "origin", "quality", "run", "http_status", "error_type")},
+    **{
+        name: (f"c.{name}", _same)
+        for name in ("duration_ms", "origin", "quality", "run", "http_status", "error_type", "estimate_id")
+    },
 }
 """The columns of ``calls``, from call_fact."""
 

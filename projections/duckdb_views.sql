@@ -39,9 +39,9 @@ SELECT
     origin AS origin,
     quality AS quality,
     run AS run,
-    estimate_id AS estimate_id,
     http_status AS http_status,
-    error_type AS error_type
+    error_type AS error_type,
+    estimate_id AS estimate_id
 FROM call_fact;
 
 CREATE OR REPLACE VIEW charges AS
