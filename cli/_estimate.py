@@ -32,6 +32,14 @@ EXAMPLES = (
 )
 
 
+CALLS_MAX = 10**9
+"""Of so many calls the sums of tokens are still counts that an event can hold."""
+
+_CALLED = """
+    SELECT DISTINCT provider, model FROM call_fact WHERE model = ? AND provider = COALESCE(?, provider) ORDER BY ALL
+"""
+
+
 class Asked(NamedTuple):
     """What the command line says of the calls, beside what they hold."""
 
@@ -59,7 +67,7 @@ class Asked(NamedTuple):
 @click.option("--prompt-version", metavar="VERSION", help="Of this version of it; else of the newest that was called.")
 @click.option("--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="The longest answer allowed.")
 @click.option("--context", metavar="KEY=VALUE,…", default="", help="What else prices hang on, as processing=batch.")
-@click.option("--calls", type=click.IntRange(min=1), metavar="N", help="So many calls of this kind, together.")
+@click.option("--calls", type=click.IntRange(1, CALLS_MAX), metavar="N", help="So many calls of this kind, together.")
 @click.option("--record", is_flag=True, help="Journal the estimate; prints the id by which its call may name it.")
 @common_options
 @pass_settings
@@ -83,18 +91,21 @@ def estimate(settings: Settings, /, **given: Any) -> None:
     if given["values"]:
         raise UsageError("--set gives values to a KePrompt prompt, and this is none: use --as prompt if it is one")
     asked = _asked(given)
-    home = settings.home_to_read()
+    home = settings.home
+    is_used = home.check()
     with Progress("catching up") as progress, open_projection(home, on_progress=progress) as projection:
-        estimator = Estimator(projection, current_book(home))
+        subjects = Subjects(Estimator(projection, current_book(home)), asked)
         rows: Sequence[Estimate] | Sequence[ManyEstimate]
         if told.kind == "requests":
-            rows = many_estimates(estimator, told, asked, given["calls"] or 1)
+            rows = many_estimates(subjects, told, asked, given["calls"] or 1)
         else:
-            rows = estimates_of(estimator, told.request(), asked)
+            rows = estimates_of(subjects, told.request(), asked)
             if given["calls"]:
                 rows = [estimate_many([row], given["calls"]) for row in rows]
         ids = [event_id for row in rows for event_id in record(home, row, asked)] if given["record"] else []
         show(settings, rows, ids, projection)
+    if not (is_used or ids):
+        say(f"there is no journal at {home.path} yet: estimates learn from calls that are journaled")
 
 
 def _asked(given: dict[str, Any]) -> Asked:
@@ -113,43 +124,78 @@ def current_book(home: Home) -> Book:
     return prices.store.load_book(prices.manifest.sha256)
 
 
-def estimates_of(estimator: Estimator, request: object, asked: Asked) -> list[Estimate]:
+class Subjects:
+    """Of which calls estimates are: with each of the models asked for, of the prompt that was named.
+
+    What a name means is asked once: a list of requests has few.
+    """
+
+    def __init__(self, estimator: Estimator, asked: Asked) -> None:
+        self.estimator = estimator
+        self._asked = asked
+        self._known: dict[str, tuple[str, str]] = {}
+        self._version = asked.prompt_version
+        if asked.prompt is not None and self._version is None:
+            self._version = estimator.newest_version(asked.prompt)
+
+    def of(self, request: object) -> list[Subject]:
+        """Each model once, by whatever name.  Raises NotFound, click.UsageError."""
+        named = self._asked.models or (_model_of(request),)
+        models = dict.fromkeys(self._model(text) for text in named)
+        return [Subject(*model, self._asked.prompt, self._version) for model in models]
+
+    def _model(self, text: str) -> tuple[str, str]:
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = self._find(text)
+        return known
+
+    def _find(self, text: str) -> tuple[str, str]:
+        """The model of a name; one without a price where it was called before, for its tokens can be told."""
+        projection, book = self.estimator.projection, self.estimator.book
+        try:
+            return asked_model(projection, book, text)
+        except NotFound:
+            provider, slash, model = text.strip().rpartition("/") if text.count("/") < 2 else text.partition("/")
+            called = projection.query(_CALLED, [model, provider if slash else None])
+            if len(called) != 1:
+                raise
+            return called[0][0], called[0][1]
+
+
+def estimates_of(subjects: Subjects, request: object, asked: Asked) -> list[Estimate]:
     """The estimate of one request with each of the models asked for."""
-    rows = []
-    for subject in subjects(estimator, request, asked):
-        body = limited(request, asked.max_output_tokens)
-        rows.append(estimator.estimate(body, subject, context=asked.context))
-    return rows
+    body = limited(request, asked.max_output_tokens)
+    return [
+        _with_prompt(subjects.estimator.estimate(body, subject, context=asked.context), subject)
+        for subject in subjects.of(request)
+    ]
 
 
-def many_estimates(estimator: Estimator, told: Given, asked: Asked, times: int) -> list[ManyEstimate]:
+def _with_prompt(row: Estimate, subject: Subject) -> Estimate:
+    """Say so where the prompt that was named has no call: it may be misspelt."""
+    if subject.prompt is None or "prompt" in (row.input.basis, row.output.basis):
+        return row
+    version = f", version {subject.prompt_version}," if subject.prompt_version else ""
+    note = f"no answered call of prompt {subject.prompt}{version} with this model is journaled"
+    return row._replace(notes=(note, *row.notes))
+
+
+def many_estimates(subjects: Subjects, told: Given, asked: Asked, times: int) -> list[ManyEstimate]:
     """The estimates of a list of requests: together, or, where models are compared, with each of them."""
-    requests = list(told.requests())
-    if not requests:
-        raise InputRefused(f"{told.name} has no request in it: write one JSON object a line")
+    total = told.lines()
     found: dict[str, list[Estimate]] = {}
     with Progress("counting") as progress:
-        for done, (number, request) in enumerate(requests, start=1):
+        for number, request in told.requests():
             try:
-                rows = estimates_of(estimator, request, asked)
+                rows = estimates_of(subjects, request, asked)
             except (InputRefused, NotFound, UsageError) as error:
                 raise InputRefused(f"{told.name} line {number}: {error}") from None
             for row in rows:
                 found.setdefault(f"{row.terms.provider}/{row.terms.model}" if asked.models else "", []).append(row)
-            progress(done, len(requests))
+            progress(number, total)
     with Progress("drawing") as progress:
         return [estimate_many(rows, times, progress=progress) for rows in found.values()]
-
-
-def subjects(estimator: Estimator, request: object, asked: Asked) -> Iterator[Subject]:
-    """Of which calls the estimates are: with each of the models, of the prompt that was named."""
-    version = asked.prompt_version
-    if asked.prompt is not None and version is None:
-        version = estimator.newest_version(asked.prompt)
-    named = asked.models or (_model_of(request),)
-    for text in dict.fromkeys(named):
-        provider, model = asked_model(estimator.projection, estimator.book, text)
-        yield Subject(provider, model, asked.prompt, version)
 
 
 def _model_of(request: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -15,27 +15,28 @@ UNKNOWN = "?"
 """In a table, for what nobody knows."""
 
 BASES = {
-    "prompt": "{calls} of this prompt",
-    "model": "{calls} of the model",
-    "prior": "no calls yet",
+    "prompt": "learned from {calls} of this prompt",
+    "model": "learned from {calls} of this model",
+    "prior": "by shipped figures",
 }
 """What was learned from, for people."""
+
+NOTHING_LEARNED = "there is no past call to learn from yet, so all ranges are shipped figures"
 
 
 def write_estimates(rows: Sequence[Estimate]) -> None:
     """Write the estimates, one a row, and below them what is to be known of each."""
     table = Table(
         [
-            Column("Model", least=20),
-            Column("Input", number=True),
-            Column("5-95 %", number=True, drop=3),
-            Column("Output", number=True),
-            Column("90 %", number=True, drop=4),
-            Column("Max", number=True, drop=5),
+            Column("Model"),
+            Column("Input", number=True, drop=1),
+            Column("In 5-95 %", number=True, drop=4),
+            Column("Output", number=True, drop=1),
+            Column("Out 90 %", number=True, drop=3),
+            Column("Out max", number=True, drop=5),
             Column("Cost", number=True),
-            Column("90 %", number=True),
-            Column("Max", number=True, drop=2),
-            Column("Counted by", least=18, drop=1),
+            Column("Cost 90 %", number=True),
+            Column("Cost max", number=True, drop=2),
         ]
     )
     for row in rows:
@@ -49,46 +50,58 @@ def write_estimates(rows: Sequence[Estimate]) -> None:
             dollars(row.cost.p50_usd),
             dollars(row.cost.p90_usd),
             dollars(row.cost.max_usd),
-            row.method,
         )
-    write_table(table, "tokens and cost of one call: at the median, for nine of ten, and at most")
-    for sentence in _sentences(rows):
-        for line in wrapped(printable(sentence), terminal_width()):
-            click.echo(line)
+    write_table(
+        table,
+        "Tokens, and cost in USD, of one call: at the median, for nine of ten (90 %), with the longest answer (max)",
+    )
+    for row in rows:
+        learned = _learned(row.input.basis, row.input.calls, row.output.basis, row.output.calls)
+        _say_of(row.terms.model if len(rows) > 1 else "", (f"input counted by {row.method}; {learned}", *row.notes))
 
 
 def write_many(rows: Sequence[ManyEstimate]) -> None:
     """Write the estimates of many calls together, one a row, and below them what is to be known of each."""
     table = Table(
         [
-            Column("Model", least=20),
+            Column("Model"),
             Column("Calls", number=True),
-            Column("Input", number=True, drop=2),
-            Column("Output", number=True, drop=3),
+            Column("Input", number=True, drop=3),
+            Column("In 5-95 %", number=True, drop=7),
+            Column("Output", number=True, drop=4),
+            Column("Out 90 %", number=True, drop=6),
             Column("Cost", number=True),
-            Column("90 %", number=True),
-            Column("Max", number=True, drop=1),
+            Column("Cost 90 %", number=True),
+            Column("Cost max", number=True, drop=2),
+            Column("Per call", number=True, drop=5),
         ]
     )
     for row in rows:
-        models = row.models
         table.add(
-            "/".join(models[0]) if len(models) == 1 else f"{len(models)} models",
+            _name(row),
             count(row.calls),
             count(row.drawn.input_p50),
+            f"{count(row.drawn.input_p5)}-{count(row.drawn.input_p95)}",
             count(row.drawn.output_p50),
+            count(row.drawn.output_p90),
             dollars(row.p50_usd),
             dollars(row.p90_usd),
             dollars(row.max_usd),
+            dollars(row.per_call()[0]),
         )
-    write_table(table, "tokens and cost of all calls together: at the median, in nine of ten cases, and at most")
+    write_table(
+        table,
+        "Tokens, and cost in USD, of all calls together: at the median, in nine of ten cases (90 %), with the longest "
+        "answers (max)",
+    )
     for row in rows:
-        name = f"{row.models[0][1]}: " if len(rows) > 1 else ""
-        taken, answer = row.rows[0].input, row.rows[0].output
-        learned = f"{learned_from(taken.basis, taken.calls)}, output from {learned_from(answer.basis, answer.calls)}"
-        for sentence in (f"input learned from {learned}", *row.notes):
-            for line in wrapped(printable(f"{name}{sentence}."), terminal_width()):
-                click.echo(line)
+        told = row.as_json()
+        taken, answer = told["input_tokens"], told["output_tokens"]
+        learned = _learned(taken["basis"], taken["calls"], answer["basis"], answer["calls"])
+        _say_of(
+            _name(row).rpartition("/")[2] if len(rows) > 1 else "",
+            (f"input counted by {', '.join(row.methods)}; {learned}", *row.notes),
+        )
 
 
 def dollars(usd: str | None) -> str:
@@ -96,19 +109,29 @@ def dollars(usd: str | None) -> str:
     return UNKNOWN if usd is None else money(usd)
 
 
-def _count(value: int | None) -> str:
-    return UNKNOWN if value is None else count(value)
-
-
-def _sentences(rows: Sequence[Estimate]) -> Iterator[str]:
-    for row in rows:
-        name = f"{row.terms.model}: " if len(rows) > 1 else ""
-        taken, answer = learned_from(row.input.basis, row.input.calls), learned_from(row.output.basis, row.output.calls)
-        yield f"{name}input learned from {taken}, output from {answer}."
-        for note in row.notes:
-            yield f"{name}{note}."
-
-
 def learned_from(basis: str, calls: int) -> str:
     """From what a figure was learned, for people."""
     return BASES[basis].format(calls=f"{count(calls)} call{'' if calls == 1 else 's'}")
+
+
+def _learned(input_basis: str, input_calls: int, output_basis: str, output_calls: int) -> str:
+    if input_basis == output_basis == "prior":
+        return NOTHING_LEARNED
+    taken, answer = learned_from(input_basis, input_calls), learned_from(output_basis, output_calls)
+    return f"input and output {taken}" if taken == answer else f"input {taken}, output {answer}"
+
+
+def _name(row: ManyEstimate) -> str:
+    models = row.models
+    return "/".join(models[0]) if len(models) == 1 else f"{len(models)} models"
+
+
+def _say_of(name: str, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        text = f"{name}: {sentence}." if name else f"{sentence[:1].upper()}{sentence[1:]}."
+        for line in wrapped(printable(text), terminal_width()):
+            click.echo(line)
+
+
+def _count(value: int | None) -> str:
+    return UNKNOWN if value is None else count(value)

@@ -28,12 +28,15 @@ from keledger.journal.estimates import (
     learn,
 )
 from keledger.journal.prices import Book
-from keledger.journal.usage import pricing_context
+from keledger.journal.usage import CONTEXT_FIELDS, pricing_context
 
 from . import _engine as engine
 from ._engine import Connection
 from ._estimates import define_estimates
 from ._projection import Projection, open_projection
+
+OUTLINED_CHARACTERS = 128
+"""So much of each text of a request is kept where its shape is all that is asked for: no word that tells is longer."""
 
 _EVERY = "1 = 1"
 _OF_PROMPT = "c.prompt = $prompt AND c.prompt_version IS NOT DISTINCT FROM $version"
@@ -92,14 +95,14 @@ class Estimator:
         """
         body = as_request(request)
         counted = count_request(body, provider=subject.provider, model=subject.model)
-        shape = shape_of(body)
-        told: dict[str, object] = {name: shape[name] for name in ("service_tier", "speed") if name in shape}
+        shape = shape_of(outline(body))
+        asked = {name: shape[name] for name in ("service_tier", "speed") if name in shape} | dict(context or {})
         terms = Terms(
             self.book,
             subject.provider,
             subject.model,
             now_us() if at_us is None else at_us,
-            pricing_context({**told, **(context or {})}),
+            {name: asked[name] for name in asked.keys() - CONTEXT_FIELDS} | pricing_context(asked),
             shape.get("cache_write", "none"),
         )
         return estimate(self.learned(subject, counted, terms), counted, shape)
@@ -131,6 +134,20 @@ class Estimator:
 def as_request(given: object) -> object:
     """A plain text as the request that a chat begins with; anything else as it is."""
     return {"messages": [{"role": "user", "content": given}]} if isinstance(given, str) else given
+
+
+def outline(request: object) -> object:
+    """A request with its long texts cut: what is told of its shape is the same, but for sizes, and nothing is copied.
+
+    A request of 10 MB is otherwise written out as JSON, and in another spelling, only to be measured.
+    """
+    if isinstance(request, str):
+        return request[:OUTLINED_CHARACTERS]
+    if isinstance(request, dict):
+        return {name: outline(value) for name, value in request.items()}
+    if isinstance(request, (list, tuple)):
+        return [outline(value) for value in request]
+    return request
 
 
 def _read_past(connection: Connection, subject: Subject, method: str) -> Past:

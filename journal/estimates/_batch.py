@@ -59,7 +59,8 @@ class Part(NamedTuple):
     """The calls of a batch that are of one prompt version and model.
 
     ``inputs`` are the P50 of the input tokens of each, ``input_most`` the most that any of them may have (None where
-    that is not known).  ``rates`` are the price by the size of a request, from the smallest on.
+    that is not known).  ``rates`` are the price by the size of a request, from the smallest on.  ``limits`` are the
+    longest answers of each, where they differ; each call is made so many ``times``.
     """
 
     inputs: Sequence[int]
@@ -68,6 +69,13 @@ class Part(NamedTuple):
     rates: Sequence[Rate]
     output_limit: int | None
     input_most: int | None
+    limits: Sequence[int | None] | None = None
+    times: int = 1
+
+    @property
+    def calls(self) -> int:
+        """How many calls these are."""
+        return len(self.inputs) * self.times
 
 
 class BatchEstimate(NamedTuple):
@@ -99,10 +107,10 @@ def estimate_batch(
 ) -> BatchEstimate:
     """What these calls will take together.  *progress* is told how many of how many replicates are drawn."""
     parts = [part for part in parts if part.inputs]
-    calls = sum(len(part.inputs) for part in parts)
+    calls = sum(part.calls for part in parts)
     if not calls:
         return BatchEstimate(0, 0, 0, 0, 0, 0, 0, 0, 0)
-    shares = [max(CALLS_DRAWN_MIN, CALLS_DRAWN_MAX * len(part.inputs) // calls) for part in parts]
+    shares = [max(CALLS_DRAWN_MIN, CALLS_DRAWN_MAX * part.calls // calls) for part in parts]
     plans = [_Plan(part, share) for part, share in zip(parts, shares, strict=True)]
     drawn = sum(len(plan.inputs) for plan in plans)
     replicates = max(REPLICATES_MIN, min(REPLICATES, DRAWS_MAX // drawn))
@@ -130,10 +138,13 @@ class _Plan:
     """A part as it is drawn: some of its calls, evenly chosen by size, each for as many as there are for it."""
 
     def __init__(self, part: Part, calls_most: int) -> None:
-        ordered = sorted(part.inputs)
-        calls = min(len(ordered), calls_most)
-        self.each = len(ordered) / calls
-        self.inputs = [ordered[int((place + 0.5) * self.each)] for place in range(calls)]
+        limits = part.limits or [part.output_limit] * len(part.inputs)
+        ordered = sorted(zip(part.inputs, limits, strict=True), key=lambda call: call[0])
+        calls = min(part.calls, calls_most)
+        self.each = part.calls / calls
+        chosen = [ordered[int((place + 0.5) * self.each) // part.times] for place in range(calls)]
+        self.inputs = [inputs for inputs, _ in chosen]
+        self._limits = [math.inf if limit is None else limit for _, limit in chosen]
         self._part = part
         self._past = part.outputs.outputs()
         self._rates = sorted(part.rates)
@@ -172,14 +183,13 @@ class _Plan:
 
     def _outputs(self, draw: Random) -> list[float]:
         """The output tokens of each call."""
-        limit = self._part.output_limit
         if len(self._past) >= PAST_MIN:
             values: list[float] = self._dealt(self._past, draw)
         else:
             few = self._part.outputs.few
             location = math.log(few.median_tokens) + draw.gauss(0.0, few.sigma / math.sqrt(few.answers))
             values = [math.exp(min(draw.gauss(location, few.sigma), 27.0)) for _ in self.inputs]
-        return values if limit is None else [min(value, limit) for value in values]
+        return [min(value, limit) for value, limit in zip(values, self._limits, strict=True)]
 
     def _dealt(self, past: Sequence[float], draw: Random) -> list[float]:
         """Values for all calls: from a past that is itself drawn, in blocks of neighbours both times."""
@@ -220,7 +230,7 @@ def _most(parts: Sequence[Part]) -> int | None:
         if part.input_most is None or part.output_limit is None:
             return None
         tiers = [rate for rate in part.rates if rate.input_over < part.input_most] or part.rates[:1]
-        total += len(part.inputs) * max(_exactly(rate, part.input_most, part.output_limit) for rate in tiers)
+        total += part.calls * max(_exactly(rate, part.input_most, part.output_limit) for rate in tiers)
     return total
 
 

@@ -48,10 +48,21 @@ class Terms(NamedTuple):
         rates = self.book.rates(self.provider, self.model, self.context)
         return sorted((rate for rate in rates if rate.holds(self.at_us)), key=lambda rate: rate.input_over)
 
+    def answers(self) -> bool:
+        """Whether the model writes anything: one whose input alone has a price, as one for embeddings, does not."""
+        rates = self.rates() or self.book.rates(self.provider, self.model, {})
+        priced = {bucket for rate in rates for bucket in rate.pico_per_unit}
+        return not priced or any(bucket.startswith("output_") for bucket in priced)
+
+    def fresh_bucket(self) -> str:
+        """What input is billed as that is not in a cache: Anthropic has a price of its own for writing it to one."""
+        writes = self.cache_write != "none" and "claude" in self.model.lower()
+        return f"cache_write_{self.cache_write}" if writes else "input_uncached"
+
 
 def estimate_cost(terms: Terms, taken: InputEstimate, answer: OutputEstimate, *, cached_tokens: int) -> CostEstimate:
     """What a call costs that takes so many tokens; *cached_tokens* of the p50 of input are expected from a cache."""
-    fresh = f"cache_write_{terms.cache_write}" if _writes_cache(terms) else "input_uncached"
+    fresh = terms.fresh_bucket()
     usual = {"input_uncached": taken.p50 - cached_tokens, "cache_read": cached_tokens}
     if not cached_tokens:
         usual = {fresh: taken.p50}
@@ -91,8 +102,3 @@ def _price(terms: Terms, usage: Mapping[str, int]) -> dict[str, Any]:
         at_us=terms.at_us,
         context=terms.context,
     )
-
-
-def _writes_cache(terms: Terms) -> bool:
-    """Whether the request has its input cached at a price of its own, as Anthropic's do."""
-    return terms.cache_write != "none" and "claude" in terms.model.lower()

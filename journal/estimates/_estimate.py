@@ -53,6 +53,9 @@ class Learned(NamedTuple):
     output: OutputFit
     cached_permille: int
     limits: ModelLimits
+    past: Past
+    answers: bool
+    """Whether the model writes anything."""
 
 
 class Estimate(NamedTuple):
@@ -65,6 +68,8 @@ class Estimate(NamedTuple):
     cost: CostEstimate
     cached_tokens: int
     notes: tuple[str, ...]
+    choices: int = 1
+    """How many answers the request asks for."""
 
     @property
     def terms(self) -> Terms:
@@ -76,7 +81,7 @@ class Estimate(NamedTuple):
         """How it was counted, and by what that was multiplied: ``proxy:o200k_base*1.19 (n=34)``."""
         if self.input.basis == "prior" and self.input.ratio == 1:
             return self.counted.method
-        return f"{self.counted.method}*{self.input.ratio:.2f} (n={self.input.calls})"
+        return method_of(self.counted.method, self.input.ratio, self.input.calls)
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values: money as text, nothing left out that is not known."""
@@ -126,6 +131,8 @@ def learn(terms: Terms, prior: InputPrior, past: Past) -> Learned:
         fit_output(past.outputs, past.model_outputs, output_prior(limits)),
         _cached_permille(past.cached),
         limits,
+        past,
+        terms.answers(),
     )
 
 
@@ -134,12 +141,14 @@ def estimate(learned: Learned, counted: Counted, shape: Mapping[str, Any]) -> Es
     taken = learned.input.estimate(counted.tokens)
     answer = learned.output.estimate(taken.p50, limit=_limit(learned.limits, shape, taken))
     choices = shape.get("choices", 1)
-    if choices > 1:
+    if not learned.answers:
+        answer = answer._replace(p50=0, p90=0, max=0)
+    elif choices > 1:
         answer = _times(answer, choices)
     cached = taken.p50 * learned.cached_permille // 1000
     cost = estimate_cost(learned.terms, taken, answer, cached_tokens=cached)
     notes = (*counted.notes, *_notes(learned, shape, taken, cost))
-    return Estimate(learned, counted, taken, answer, cost, cached, notes)
+    return Estimate(learned, counted, taken, answer, cost, cached, notes, choices)
 
 
 def output_prior(limits: ModelLimits) -> OutputPrior:
@@ -178,8 +187,15 @@ def _notes(learned: Learned, shape: Mapping[str, Any], taken: InputEstimate, cos
         why = REASONS.get(shape["unbounded"], "it lets the provider run tools of its own")
         notes.append(f"what is billed on top is not in this: {why}")
     if cost.state == "unpriced":
-        notes.append(f"the price book has no price of {learned.terms.model} for {', '.join(cost.missing) or 'it'}")
+        notes.append(_unpriced(learned.terms, cost))
     return notes
+
+
+def _unpriced(terms: Terms, cost: CostEstimate) -> str:
+    if terms.rates() or not terms.context:
+        return f"the price book has no price of {terms.model} for {', '.join(cost.missing)}"
+    context = ", ".join(f"{name}={value}" for name, value in sorted(terms.context.items()))
+    return f"the price book has no price of {terms.model} with {context}"
 
 
 def _cached_permille(cached: Sequence[tuple[int, int]]) -> int:
@@ -194,6 +210,11 @@ def _input(taken: InputEstimate) -> dict[str, Any]:
 
 def _output(answer: OutputEstimate) -> dict[str, Any]:
     return {"p50": answer.p50, "p90": answer.p90, "max": answer.max, "basis": answer.basis, "calls": answer.calls}
+
+
+def method_of(counted_by: str, ratio: float, calls: int) -> str:
+    """How tokens were counted, by what that was multiplied, and from how many past calls that was learned."""
+    return f"{counted_by}*{ratio:.2f} (n={calls})"
 
 
 def ratio_of(p50_tokens: int, counted_tokens: int) -> str:

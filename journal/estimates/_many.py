@@ -11,8 +11,10 @@ from keledger.journal._money import pico_to_usd, usd_to_pico
 from keledger.journal._time import format_time
 
 from ._batch import BatchEstimate, Part, Rate, estimate_batch
+from ._calibration import Spread
 from ._cost import Terms
-from ._estimate import ESTIMATOR_VERSION, Estimate, Learned, ratio_of
+from ._estimate import ESTIMATOR_VERSION, Estimate, Learned, method_of, ratio_of
+from ._output import OutputFit, PastOutput
 
 SEED = 20261122
 """Of the draws: the same calls have the same estimate each time."""
@@ -55,14 +57,41 @@ class ManyEstimate(NamedTuple):
             "provider": provider,
             "model": model,
             "calls": self.calls,
-            "method": ", ".join(dict.fromkeys(row.counted.method for row in self.rows)),
+            "method": ", ".join(self.methods),
             "counted_tokens": self.counted_tokens,
             "input_tokens": self._input(),
             "output_tokens": self._output(),
             "cost_usd": {"p50": self.p50_usd, "p90": self.p90_usd, "max": self.max_usd},
+            "cost_per_call_usd": dict(zip(("p50", "p90", "max"), self.per_call(), strict=True)),
             "cost_state": "unpriced" if self.p50_usd is None else "priced",
             "notes": self.notes,
         }
+
+    @property
+    def methods(self) -> list[str]:
+        """How they were counted, and by what that was multiplied: by :attr:`Estimate.method` of each model's calls."""
+        by_kind: dict[tuple[object, ...], list[Estimate]] = defaultdict(list)
+        for row in self.rows:
+            by_kind[row.terms.provider, row.terms.model, row.counted.method].append(row)
+        found = []
+        for rows in by_kind.values():
+            first = rows[0]
+            ratio = sum(row.input.p50 for row in rows) / max(1, sum(row.counted.tokens for row in rows))
+            is_plain = all(row.method == row.counted.method for row in rows)
+            found.append(
+                first.counted.method if is_plain else method_of(first.counted.method, ratio, first.input.calls)
+            )
+        return list(dict.fromkeys(found))
+
+    def per_call(self) -> tuple[str | None, str | None, str | None]:
+        """What one of them costs on average where all of them cost the p50, the p90, the max: USD, rounded up."""
+        pico = [None if usd is None else -(-usd_to_pico(usd) // self.calls) for usd in self._usd]
+        p50, p90, most = (None if each is None else pico_to_usd(each) for each in pico)
+        return p50, p90, most
+
+    @property
+    def _usd(self) -> tuple[str | None, str | None, str | None]:
+        return self.p50_usd, self.p90_usd, self.max_usd
 
     @property
     def notes(self) -> list[str]:
@@ -111,14 +140,13 @@ class ManyEstimate(NamedTuple):
         }
 
     def _input(self) -> dict[str, Any]:
-        drawn, first = self.drawn, self.rows[0].input
+        drawn = self.drawn
         places = {"p5": drawn.input_p5, "p50": drawn.input_p50, "p95": drawn.input_p95}
-        return {**places, "basis": first.basis, "calls": first.calls}
+        return {**places, **_least_known([(row.input.basis, row.input.calls) for row in self.rows])}
 
     def _output(self) -> dict[str, Any]:
-        first = self.rows[0].output
         places = {"p50": self.drawn.output_p50, "p90": self.drawn.output_p90, "max": self.output_max}
-        return {**places, "basis": first.basis, "calls": first.calls}
+        return {**places, **_least_known([(row.output.basis, row.output.calls) for row in self.rows])}
 
 
 def estimate_many(
@@ -164,31 +192,68 @@ def _at_most(value: int, most: int | None) -> int:
     return value if most is None else min(value, most)
 
 
+def _least_known(learned: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """From what that was learned of which least is known: no sum is better founded than that."""
+    basis, calls = min(learned, key=lambda each: (("prior", "model", "prompt").index(each[0]), each[1]))
+    return {"basis": basis, "calls": calls}
+
+
 def _parts(rows: Sequence[Estimate], times: int) -> Iterator[Part]:
-    """The calls by what was learned of them, and by the longest answer that they allow."""
-    grouped: dict[tuple[int, int | None], list[Estimate]] = defaultdict(list)
+    """The calls by what they were learned from: what is not known of that is the same for all of them."""
+    grouped: dict[tuple[object, ...], list[Estimate]] = defaultdict(list)
     for row in rows:
-        grouped[id(row.learned.input), row.output.max].append(row)
-    for (_, limit), alike in grouped.items():
+        terms = row.terms
+        priced_by = (terms.provider, terms.model, *sorted(terms.context.items()), terms.fresh_bucket())
+        grouped[id(row.learned.past), row.choices, priced_by].append(row)
+    for alike in grouped.values():
         learned = alike[0].learned
         yield Part(
-            inputs=[row.input.p50 for row in alike for _ in range(times)],
-            spread=learned.input.spread,
-            outputs=learned.output,
+            inputs=[row.input.p50 for row in alike],
+            spread=_spread_of(alike),
+            outputs=_of_choices(learned.output, alike[0].choices),
             rates=rates_of(learned),
-            output_limit=limit,
+            output_limit=None,
             input_most=None,
+            limits=[row.output.max for row in alike],
+            times=times,
         )
+
+
+def _spread_of(rows: Sequence[Estimate]) -> Spread:
+    """How far the input of these is from its estimate: on average, by their tokens, where that is only assumed.
+
+    Requests whose prior is not the same differ in what share of them is not text.
+    """
+    first = rows[0].learned.input.spread
+    if first.residuals:
+        return first
+    weights = [max(row.input.p50, 1) for row in rows]
+    low, high = (
+        sum(weight * getattr(row.learned.input.spread, side) for weight, row in zip(weights, rows, strict=True))
+        / sum(weights)
+        for side in ("low", "high")
+    )
+    return Spread(low, high)
+
+
+def _of_choices(outputs: OutputFit, choices: int) -> OutputFit:
+    """What was learned of one answer, for several at once, which are billed together."""
+    if choices == 1:
+        return outputs
+    past = tuple(PastOutput(taken, answered * choices) for taken, answered in outputs.past)
+    few = outputs.few._replace(median_tokens=outputs.few.median_tokens * choices)
+    return outputs._replace(past=past, few=few)
 
 
 def rates_of(learned: Learned) -> list[Rate]:
     """What tokens cost under these terms by the size of a request: of input as much from a cache as past calls had."""
     found = []
+    share = learned.cached_permille
+    bucket = "input_uncached" if share else learned.terms.fresh_bucket()
     for rate in learned.terms.rates():
         prices = rate.pico_per_unit
-        fresh = prices.get("input_uncached", 0)
+        fresh = prices.get(bucket, 0)
         cached = prices.get("cache_read", fresh)
-        share = learned.cached_permille
         per_input = (fresh * (1000 - share) + cached * share) // 1000
         found.append(Rate(rate.input_over, per_input, prices.get("output_text", 0), prices.get("requests", 0)))
     return found or [Rate(-1, 0, 0, 0)]

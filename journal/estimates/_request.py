@@ -112,6 +112,8 @@ class _Reader:
 
     def _field(self, name: str, value: Any) -> None:
         if name in CONVERSATIONS or name in INSTRUCTIONS or name == "prompt":
+            if not isinstance(value, (str, list, dict)):
+                raise InputRefused(f"{name} of the request is {_kind(value)}: give a text, or a list of messages")
             self._has_conversation = self._has_conversation or name not in INSTRUCTIONS
             self._take_messages(name, value)
         elif name in ("tools", "functions") and isinstance(value, list):

@@ -44,13 +44,13 @@ def told(*parts: Part, seed: int = 1) -> BatchEstimate:
 
 
 def test_nothing_costs_nothing() -> None:
-    assert told() == told(part(outputs=[5])) == BatchEstimate(0, 0, 0, 0, 0, 0, 0, 0)
+    assert told() == told(part(outputs=[5])) == BatchEstimate(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def test_what_is_certain_is_told_exactly() -> None:
     estimate = told(part(100, 200, 300, outputs=[50] * 20))
     cost = 600 * 2 + 150 * 10
-    assert estimate == BatchEstimate(cost, cost, 3 * (5_000 * 2 + 1_000 * 10), 600, 600, 150, 150, 3)
+    assert estimate == BatchEstimate(cost, cost, 3 * (5_000 * 2 + 1_000 * 10), 600, 600, 600, 150, 150, 3)
 
 
 def test_from_fifty_calls_on_the_answers_have_a_margin() -> None:
@@ -58,7 +58,7 @@ def test_from_fifty_calls_on_the_answers_have_a_margin() -> None:
     assert few.p50_pico == few.p90_pico == 49 * 700
     assert many.p50_pico == 50 * 700
     assert many.p90_pico == 50 * 200 + 50 * 500 * 115 // 100
-    assert (many.input_p90, many.output_p90) == (5_000, 2_500 * 115 // 100)
+    assert (many.input_p95, many.output_p90) == (5_000, 2_500 * 115 // 100)
 
 
 def test_the_price_is_that_of_the_size_of_each_request() -> None:
@@ -89,10 +89,10 @@ def test_the_sum_of_many_is_nearer_to_its_middle_than_one_call() -> None:
 def test_what_is_not_known_of_a_prompt_does_not_cancel_out() -> None:
     """Where only a range is known, all calls are off in one direction; where errors are known, each is by its own."""
     unknown = told(part(*[1_000] * 40, outputs=[1] * 20, spread=Spread(-0.5, 0.5)))
-    assert unknown.input_p90 > 1.3 * unknown.input_p50
+    assert unknown.input_p95 > 1.3 * unknown.input_p50
     errors = tuple(random.Random(3).gauss(0, 0.3) for _ in range(40))
     known = told(part(*[1_000] * 40, outputs=[1] * 20, spread=Spread(-0.5, 0.5, errors)))
-    assert known.input_p90 < 1.15 * known.input_p50
+    assert known.input_p95 < 1.15 * known.input_p50
 
 
 def test_a_hundred_thousand_calls_are_like_a_thousand_times_a_hundred() -> None:
@@ -110,6 +110,30 @@ def test_a_hundred_thousand_calls_are_like_a_thousand_times_a_hundred() -> None:
     assert estimate.input_p50 == pytest.approx(sum(inputs), rel=0.03)
     assert estimate.output_p50 == pytest.approx(100_000 * sum(outputs) / 300, rel=0.05)
     assert progress.seen == [(done, progress.seen[-1][1]) for done in range(1, progress.seen[-1][1] + 1)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=20), st.integers(1, 200), st.integers(0, 10**6))
+def test_so_many_times_is_as_if_each_were_there_so_often(inputs: list[int], times: int, seed: int) -> None:
+    limits = [taken // 2 or None for taken in inputs]
+    spread = Spread(-0.1, 0.2)
+    few = part(*inputs, outputs=[7, 1_000, 40] * 9, spread=spread)._replace(limits=limits, times=times)
+    many = part(*(each for each in inputs for _ in range(times)), outputs=[7, 1_000, 40] * 9, spread=spread)
+    assert few.calls == many.calls == len(many.inputs)
+    assert told(few, seed=seed) == told(
+        many._replace(limits=[each for each in limits for _ in range(times)]), seed=seed
+    )
+
+
+def test_a_billion_calls_take_no_more_than_a_thousand() -> None:
+    thousand, billion = (told(part(100, outputs=[50] * 20)._replace(times=times)) for times in (1_000, 10**9))
+    assert billion.p50_pico == thousand.p50_pico * 10**6
+    assert billion.calls == 10**9
+
+
+def test_each_call_has_its_own_limit() -> None:
+    both = told(part(100, 200, outputs=[50] * 20)._replace(limits=[10, None]))
+    assert both.output_p50 == both.output_p90 == 60
 
 
 @dataclass
@@ -136,7 +160,7 @@ def test_sums_are_in_order_and_at_most_the_most(groups: list[list[int]], outputs
     assert estimate.max_pico is not None
     assert estimate.p50_pico <= estimate.max_pico
     assert estimate.output_p50 <= estimate.output_p90
-    assert estimate.input_p50 == estimate.input_p90 == sum(map(sum, groups))
+    assert estimate.input_p5 == estimate.input_p50 == estimate.input_p95 == sum(map(sum, groups))
 
 
 @settings(max_examples=25, deadline=None)
