@@ -11,8 +11,9 @@ import os
 import sqlite3
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,16 +28,13 @@ from .run import Request, open_estimating, say
 
 _SQLITE = "sqlite:///"
 
-KEYS = (
-    "ANTHROPIC_API_KEY", "CEREBRAS_API_KEY", "DEEPSEEK_API_KEY", "GEMINI_API_KEY", "MISTRAL_API_KEY", "OPENAI_API_KEY",
-    "OPENROUTER_API_KEY", "XAI_API_KEY",
-)  # fmt: skip
-"""Without its provider's key KePrompt does not even render a prompt; no request is made with what stands in for it."""
-
 CHATS = "prompts/chats.db"
 """Where KePrompt keeps its chats, below the working folder, unless a variable names another database."""
 
 DATABASE_VARIABLES = ("KEPROMPT_DATABASE_URL", "DATABASE_URL")
+
+SETTINGS = ("~/.keprompt/config.toml", "keprompt.toml", ".keprompt.toml")
+"""Where else KePrompt is told of another database; the first of these that is there and readable counts."""
 
 
 def show_estimate(request: Request, home: str) -> int:
@@ -78,14 +76,19 @@ def _nothing(output: IO[bytes], problems: Sequence[str], status: int) -> int:
     written = output.read()
     for problem in problems:
         say(problem)
-    if problems:
-        return status or 1
     error = _error_of(written.decode("utf-8", "replace"))
+    if any(_refusal_of(problem) for problem in problems):
+        return status or 1
     if error is None:
         sys.stderr.buffer.write(written)
         sys.stderr.flush()
     say(f"there is nothing to estimate: {error or 'the command ended without a call of a model'}")
     return status or 1
+
+
+def _refusal_of(problem: str) -> bool:
+    """Whether a sentence already says why the call came to nothing."""
+    return problem.startswith("call refused: ")
 
 
 def _error_of(written: str) -> str | None:
@@ -101,12 +104,10 @@ def _error_of(written: str) -> str | None:
 
 @contextmanager
 def _apart(problems: list[str]) -> Iterator[None]:
-    """An environment in which the command leaves no chat behind, and lacks no key."""
+    """An environment in which the command leaves no chat behind."""
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="keledger-estimate-") as folder:
         os.environ.pop("KELEDGER_SOCKET", None)  # an outer run has nothing to do with it
-        for key in KEYS:
-            os.environ.setdefault(key, "none")
         _copy_chats(Path(folder, "chats.db"), problems)
         try:
             yield
@@ -117,7 +118,7 @@ def _apart(problems: list[str]) -> Iterator[None]:
 
 def _copy_chats(copy: Path, problems: list[str]) -> None:
     """Let KePrompt work on a copy of its chats, which a reply needs."""
-    given = next((os.environ[name] for name in DATABASE_VARIABLES if os.environ.get(name)), f"{_SQLITE}{CHATS}")
+    given = next((os.environ[name] for name in DATABASE_VARIABLES if os.environ.get(name)), None) or _set_database()
     if not given.startswith(_SQLITE):
         problems.append("KePrompt's database is no SQLite file, so this chat stays in it, as one that failed")
         return
@@ -127,7 +128,18 @@ def _copy_chats(copy: Path, problems: list[str]) -> None:
             chats = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
             with closing(chats), closing(sqlite3.connect(copy)) as target:
                 chats.backup(target)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         problems.append(f"{path} cannot be copied ({error}), so this chat stays in it, as one that failed")
         return
     os.environ[DATABASE_VARIABLES[0]] = f"{_SQLITE}{copy}"
+
+
+def _set_database() -> str:
+    """The database that KePrompt's own settings name, as it reads them; else its default."""
+    for place in SETTINGS:
+        with suppress(OSError, ValueError):
+            settings = tomllib.loads(Path(place).expanduser().read_text())
+            database = settings.get("database")
+            url = database.get("url") if isinstance(database, dict) else None
+            return url if isinstance(url, str) and url else f"{_SQLITE}{CHATS}"
+    return f"{_SQLITE}{CHATS}"

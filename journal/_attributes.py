@@ -198,20 +198,7 @@ class AttributeResolver:
 
         Raises UsageError that names the place of an amount that is none.
         """
-        try:
-            of_folder = from_folder(folder) if folder else {}
-        except HomeError:
-            of_folder = {}  # told with the call, whose attributes are read there as well
-        places = {
-            "keledger run --confirm-above": flags.get("confirm_above"),
-            f"{PROJECT_FILE}: {CONFIRM_ABOVE}": of_folder.get(CONFIRM_ABOVE),
-            f"config.toml: {CONFIRM_ABOVE}": self._defaults.get(CONFIRM_ABOVE),
-        }
-        found = None
-        for place, value in places.items():
-            if value is not None:
-                found = _tighter(found, value, place)
-        return found
+        return confirm_above(flags, folder, self._defaults)
 
     def _read_behind(self, folder: str) -> dict[str, Any]:
         """What holds in a folder for whoever says nothing.  Kept for each folder, as what is read of it is."""
@@ -225,6 +212,30 @@ class AttributeResolver:
         if self._key is None:
             return user
         return "u-" + hmac.new(self._key, user.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:24]
+
+
+def confirm_above(flags: Mapping[str, Any], folder: object, defaults: Mapping[str, Any]) -> str | None:
+    """From which cost on a call is to be confirmed, as :meth:`AttributeResolver.confirm_above` tells it; *defaults* are
+    what the home's ``config.toml`` says, where there is a home."""
+    of_folder: Mapping[str, Any] = {}
+    if isinstance(folder, str):
+        try:
+            of_folder = from_folder(folder)
+        except HomeError as error:  # told with the call, whose attributes are read there as well
+            from .capture.client import nearest_project_file, says_to_confirm
+
+            if says_to_confirm(nearest_project_file(folder)):
+                raise UsageError(f"{error}; and it says from which cost on calls are to be confirmed") from None
+    places = {
+        "keledger run --confirm-above": flags.get("confirm_above"),
+        f"{PROJECT_FILE}: {CONFIRM_ABOVE}": of_folder.get(CONFIRM_ABOVE),
+        f"config.toml: {CONFIRM_ABOVE}": defaults.get(CONFIRM_ABOVE),
+    }
+    found = None
+    for place, value in places.items():
+        if value is not None:
+            found = _tighter(found, value, place)
+    return found
 
 
 def _tighter(limit: str | None, value: object, place: str) -> str:

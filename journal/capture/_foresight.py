@@ -58,13 +58,11 @@ def wanted(begin: Mapping[str, Any], confirm_above_usd: str | None) -> Wanted | 
 
 
 class Foresight:
-    """Estimates of calls under way, by the call's id."""
+    """What looks ahead, opened when it is first needed, and what it told where no call was to be made."""
 
     def __init__(self, open_estimating: Callable[[], Estimating]) -> None:
         self._open = open_estimating
         self._estimating: Estimating | None = None
-        self.pending: dict[str, tuple[Wanted, Estimate | None]] = {}
-        """Calls that were estimated and are not answered yet; without an estimate where none could be made."""
         self.estimates: list[tuple[Mapping[str, Any], Estimate]] = []
         """What was told where no call was to be made, and of which call."""
 
@@ -74,13 +72,6 @@ class Foresight:
         if self._estimating is None:
             self._estimating = self._open()
         return self._estimating
-
-    def estimate(self, begin: Mapping[str, Any], request: object, wants: Wanted) -> Estimate:
-        """The estimate of a call, kept until the call is answered.  Raises what estimating raises."""
-        self.pending[begin["id"]] = (wants, None)
-        found = self.estimating.estimate(begin, request)
-        self.pending[begin["id"]] = (wants, found)
-        return found
 
 
 def must_be_confirmed(found: Estimate, confirm_above_usd: str) -> bool:

@@ -14,10 +14,22 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._foresight import Estimating, Foresight, Wanted, must_be_confirmed, sentences, wanted
-from .client import PROTOCOL, budget_blocks, encode, keep, spool_folder
+from .client import (
+    PROTOCOL,
+    budget_blocks,
+    confirmation_stands,
+    encode,
+    home_folder,
+    keep,
+    says_to_confirm,
+    spool_folder,
+)
+
+if TYPE_CHECKING:
+    from keledger.journal.estimates import Estimate
 
 LINE_BYTES_MAX = 1024 * 1024
 """A longer line is no message: the usage object, the largest part of one, is held to a quarter of this."""
@@ -26,6 +38,9 @@ REQUEST_BYTES_MAX = 256 * 1024 * 1024
 """The same, for a client whose request is to be estimated: above what providers take."""
 
 READ_BYTES = 256 * 1024
+
+ANSWERS = ("yes", "no", "no_terminal")
+"""What a client may answer to a question, as the journal has it."""
 
 COVERED_ROWS_MAX = 200
 """What covers a call is told in one line, which must fit in what a socket takes at once."""
@@ -197,14 +212,13 @@ class CallServer:
         elif kind == "end":
             begin = message["begin"]
             client.calls.pop(begin["id"], None)
+            client.shows.pop(begin["id"], None)
             if client.last_ended != begin["id"]:  # told again after an interrupt
                 client.last_ended = begin["id"]
                 self._record(begin, message["end"])
             client.reply("done", begin["id"])
-        elif kind == "unsent" and client.calls.pop(message["id"], None) is not None:
-            self.unsent += 1
-            self.expected_usd.pop(message["id"], None)
-            self._release(message["id"])
+        elif kind == "unsent":
+            self._take_back(client, message["id"])
 
     def covers(self, begin: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the budgets that cover a call have left, as :meth:`Ledger.covers` tells it; nothing where it cannot."""
@@ -219,9 +233,12 @@ class CallServer:
         """Let a call go, or refuse it, once the ledger has said which; one to be estimated is to be shown first."""
         try:
             wants = self._wanted(begin)
-        except Exception as error:  # noqa: BLE001  an amount that is none, or whatever it is
-            self._refuse(client, begin, _reason(error))
-            return
+        except Exception as error:  # noqa: BLE001  an amount that is none; a fault only where leave must be had
+            if _is_told(error) or _is_to_be_confirmed(begin):
+                self._refuse(client, begin, _reason(error))
+                return
+            self._say(f"it cannot be told whether a call is to be confirmed: {_reason(error)}")
+            wants = None
         if wants is None:
             self._decide(client, begin)
         else:
@@ -232,40 +249,58 @@ class CallServer:
         """Why a call is to be estimated; None where it is not."""
         if self.foresight is None:
             return None
-        ledger = self._opened_ledger()
-        return wanted(begin, ledger.confirm_above(begin) if ledger is not None else None)
+        ledger = self._opened_ledger(again=_is_to_be_confirmed(begin))
+        if ledger is not None:
+            return wanted(begin, ledger.confirm_above(begin))
+        from keledger.journal._attributes import confirm_above
+        from keledger.journal._errors import HomeError
+
+        if says_to_confirm(home_folder() / "config.toml"):
+            raise HomeError(f"{self._ledger_problem}; and it says which calls are to be confirmed")
+        return wanted(begin, confirm_above(_flags(begin), begin.get("cwd"), {}))
 
     def _estimate(self, client: _Client, begin: dict[str, Any], request: object) -> None:
         """Estimate a call that was shown, and go on as it was wanted."""
         wants = client.shows.pop(begin["id"])
-        assert self.foresight is not None
+        foresight, limit_usd = self._foresight(), wants.confirm_above_usd
         try:
-            found = self.foresight.estimate(begin, request, wants)
+            found = foresight.estimating.estimate(begin, request)
         except Exception as error:  # noqa: BLE001  whatever it is, it is told
             problem = f"this call cannot be estimated: {_reason(error)}"
             if wants.only:
                 self._refuse(client, begin, problem)
-            elif wants.confirm_above_usd is not None:
-                client.reply("confirm", begin["id"], sentences=[problem])
+            elif limit_usd is not None:
+                self._ask(client, begin, limit_usd, None, [problem])
             else:
-                self.foresight.pending.pop(begin["id"], None)
                 self._say(problem)
                 self._decide(client, begin)
             return
         if wants.only:
-            self.foresight.estimates.append((begin, found))
+            foresight.estimates.append((begin, found))
             client.reply("refuse", begin["id"], text="only an estimate was asked for, and nothing was sent")
-        elif wants.confirm_above_usd is not None and must_be_confirmed(found, wants.confirm_above_usd):
-            client.reply("confirm", begin["id"], sentences=sentences(found))
+        elif limit_usd is not None and must_be_confirmed(found, limit_usd):
+            self._ask(client, begin, limit_usd, found, sentences(found))
         else:
-            self._foretold(begin, None)
+            self._foretold(begin, found, None)
             self._decide(client, begin)
+
+    def _foresight(self) -> Foresight:
+        if self.foresight is None:
+            raise ValueError("nothing here looks ahead, so nobody was asked to show a call")
+        return self.foresight
+
+    def _ask(
+        self, client: _Client, begin: dict[str, Any], limit_usd: str, found: Estimate | None, told: list[str]
+    ) -> None:
+        client.asked[begin["id"]] = (begin, limit_usd, found)
+        client.reply("confirm", begin["id"], sentences=told)
 
     def _take_answer(self, client: _Client, begin: dict[str, Any], answer: str) -> None:
         """Go on with a call that the user was asked about."""
-        assert self.foresight is not None
-        limit_usd = self.foresight.pending[begin["id"]][0].confirm_above_usd or "0"
-        self._foretold(begin, {"above_usd": limit_usd, "answer": answer})
+        if answer not in ANSWERS:
+            raise ValueError("no answer")
+        _, limit_usd, found = client.asked.pop(begin["id"])
+        self._foretold(begin, found, {"above_usd": limit_usd, "answer": answer})
         if answer == "yes":
             self._decide(client, begin)
             return
@@ -273,10 +308,24 @@ class CallServer:
         why = "there is no terminal to ask for leave at" if answer == "no_terminal" else "it was not confirmed"
         self._refuse(client, begin, f"it may cost more than ${limit_usd}, and {why}")
 
-    def _foretold(self, begin: dict[str, Any], confirm: Mapping[str, str] | None) -> None:
+    def _unanswered(self, client: _Client, identifier: str) -> None:
+        """Somebody ended it at the question, which is a no."""
+        begin, limit_usd, found = client.asked.pop(identifier)
+        self.unconfirmed += 1
+        self._foretold(begin, found, {"above_usd": limit_usd, "answer": "no"})
+
+    def _take_back(self, client: _Client, identifier: str) -> None:
+        """Forget a call that was announced, and never left."""
+        client.shows.pop(identifier, None)
+        if identifier in client.asked:
+            self._unanswered(client, identifier)
+        if client.calls.pop(identifier, None) is not None:
+            self.unsent += 1
+            self.expected_usd.pop(identifier, None)
+            self._release(identifier)
+
+    def _foretold(self, begin: dict[str, Any], found: Estimate | None, confirm: Mapping[str, str] | None) -> None:
         """Journal the estimate of a call, which is to name it."""
-        assert self.foresight is not None
-        _, found = self.foresight.pending.pop(begin["id"])
         ledger = self._opened_ledger()
         if found is None or ledger is None:
             return
@@ -291,15 +340,16 @@ class CallServer:
         """Choose a model for a call that is not begun yet, and journal which and why."""
         begin = message["begin"]
         try:
-            if self.foresight is None:
-                raise ValueError("nothing here can choose")
-            found = self.foresight.estimating.choose(begin, message["request"], message["asked"], message["offered"])
+            found = self._foresight().estimating.choose(begin, message["request"], message["asked"], message["offered"])
         except Exception as error:  # noqa: BLE001  whatever it is, it is told
             client.reply("refuse", begin["id"], text=_reason(error))
             return
+        only = "estimate" in _flags(begin)
+        if only:
+            self._say(found.sentence)  # what the client says of it is not shown then
         try:
             ledger = self._opened_ledger()
-            if ledger is not None:
+            if ledger is not None and not only:
                 ledger.record_choice(found.fields(), begin)
         except Exception as error:  # noqa: BLE001  the call goes on with what was chosen
             self._say(f"the choice of a model cannot be journaled: {_reason(error)}")
@@ -365,6 +415,8 @@ class CallServer:
         self._selector.unregister(client.connection)
         self._clients.discard(client)
         client.connection.close()
+        for identifier in list(client.asked):
+            self._unanswered(client, identifier)
 
     def _record(self, begin: dict[str, Any], end: dict[str, Any] | None) -> None:
         ledger = self._opened_ledger()
@@ -411,6 +463,8 @@ class _Client:
         self.calls: dict[str, dict[str, Any]] = {}
         self.shows: dict[str, Wanted] = {}
         """Calls whose requests are awaited."""
+        self.asked: dict[str, tuple[dict[str, Any], str, Estimate | None]] = {}
+        """Calls of which the user is asked, above which cost that is done, and the estimate, where there is one."""
         self._received = bytearray()
         self.last_ended: str | None = None
 
@@ -445,6 +499,27 @@ def is_own_user(connection: socket.socket) -> bool:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, uid, _ = struct.unpack("3i", credentials)
     return bool(uid == os.geteuid())
+
+
+def _flags(begin: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was given to the ``keledger run`` that a call is of."""
+    flags = begin.get("run_flags")
+    return flags if isinstance(flags, Mapping) else {}
+
+
+def _is_to_be_confirmed(begin: Mapping[str, Any]) -> bool:
+    """Whether a call is to be estimated or confirmed before it is made, as far as can be told without a ledger."""
+    folder = begin.get("cwd")
+    return not {"confirm_above", "estimate"}.isdisjoint(_flags(begin)) or confirmation_stands(
+        folder if isinstance(folder, str) else None
+    )
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error says what is wrong with what was given."""
+    from keledger.journal._errors import KeledgerError
+
+    return isinstance(error, KeledgerError)
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -23,19 +23,11 @@ def chosen(machine: Any, params: dict[str, Any], module: Any, client: Any) -> di
 
     Raises KePrompt's own error of syntax where no model can be chosen: the chat is saved, and nothing is sent.
     """
-    asked = {}
-    for name in ASKED:
-        value = params.get(name, machine.vdict.get(name))
-        if value is not None:
-            asked[name] = value
-    request, needs = _request(machine, module)
-    asked["needs"] = sorted({*_names(asked.get("needs")), *needs})
-    offered = _offered(module)
-    facts = client.begin_facts(SimpleNamespace(prompt=machine.prompt), {}, AUTO)
-    for name in ("client_call_id", "call_keys", "provider", "model", "request"):
-        facts.pop(name, None)
-    message = {"type": "choose", "begin": facts, "request": request, "asked": asked, "offered": offered}
-    reply = client.line.choose(message, CHOICE_WAIT_S)
+    try:
+        reply = client.line.choose(_question(machine, params, module, client), CHOICE_WAIT_S)
+    except Exception as error:  # noqa: BLE001  without its text, which may quote the prompt
+        problem = f"a fault of keledger's own ({type(error).__name__}) while it looked at the prompt: name a model"
+        raise module.StmtSyntaxError(f'"model":"{AUTO}": {problem}') from None
     if reply is None:
         problem = "keledger does not answer, and nobody else can tell which model it is: name one"
     elif reply["type"] == "refuse":
@@ -44,6 +36,22 @@ def chosen(machine: Any, params: dict[str, Any], module: Any, client: Any) -> di
         client.say(str(reply["text"]))
         return {**{name: value for name, value in params.items() if name not in ASKED}, "model": reply["model"]}
     raise module.StmtSyntaxError(f'"model":"{AUTO}": {problem}')
+
+
+def _question(machine: Any, params: dict[str, Any], module: Any, client: Any) -> dict[str, Any]:
+    """What keledger is asked: what is to be sent, what a model must meet, and which there are."""
+    asked = {}
+    for name in ASKED:
+        value = params.get(name, machine.vdict.get(name))
+        if value is not None:
+            asked[name] = value if isinstance(value, (str, int, list)) else str(value)  # as NaN, which JSON lacks
+    request, needs = _request(machine, module)
+    asked["needs"] = sorted({*_names(asked.get("needs")), *needs})
+    offered = _offered(module)
+    facts = client.begin_facts(SimpleNamespace(prompt=machine.prompt), {}, AUTO)
+    for name in ("client_call_id", "call_keys", "provider", "model", "request"):
+        facts.pop(name, None)
+    return {"type": "choose", "begin": facts, "request": request, "asked": asked, "offered": offered}
 
 
 def _names(given: Any) -> list[str]:
@@ -56,15 +64,18 @@ def _offered(module: Any) -> list[str]:
     """The models that KePrompt knows, of the providers for which it has a key."""
     manager = module.ModelManager
     manager._load_all_models()
+    models = {
+        name: str(model.provider)
+        for name, model in manager.models.items()
+        if not getattr(model, "is_deprecated", bool)()  # before 2.15 KePrompt does not know
+    }
     config = module.get_config()
-    has_key: dict[str, bool] = {}
-    found = []
-    for name, model in manager.models.items():
-        if model.provider not in has_key:
-            has_key[model.provider] = bool(config.get_api_key(model.provider))
-        if has_key[model.provider] and not model.is_deprecated():
-            found.append(name)
-    return found
+    get_api_key = type(config).get_api_key
+    real = getattr(get_api_key, "__wrapped__", get_api_key)  # where only an estimate is asked for, others stand in
+    with_key = {provider for provider in set(models.values()) if real(config, provider)}
+    if not with_key and real is not get_api_key:
+        return list(models)
+    return [name for name, provider in models.items() if provider in with_key]
 
 
 def _request(machine: Any, module: Any) -> tuple[dict[str, Any], list[str]]:

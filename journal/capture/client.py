@@ -55,6 +55,10 @@ ATTRIBUTES = ("project", "user", "team", "cost_center", "tags")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")
 PRICING_FIELDS = ("service_tier", "speed", "inference_geo")
 
+# Above which cost calls are to be confirmed; read without TOML, which Python 3.10 lacks.
+CONFIRMATION = re.compile(rb"""^[ \t]*["']?confirm_above_usd\b""", re.MULTILINE)
+CONFIRMATION_FILE_BYTES_MAX = 1024 * 1024
+
 # What requests and urllib3 raise before the first byte of a request has left.  Whatever else they raise, the
 # request may have reached the provider, and may have been billed.
 RAISED_BEFORE_SENDING = frozenset(
@@ -133,9 +137,21 @@ def _call_after_execution(loader: Any, name: str, then: Callable[[Any], None]) -
     loader.exec_module = exec_module
 
 
-@quietly
 def watch(module: Any, helper: str | None) -> None:
-    """Wrap ``AiProvider.make_api_request``; where it is not as expected, leave KePrompt alone."""
+    """Wrap ``AiProvider.make_api_request``; where it is not as expected, leave KePrompt alone.
+
+    Raises SystemExit where nothing may be sent, and KePrompt alone would.
+    """
+    _watch(module, helper)
+    request = getattr(getattr(module, "AiProvider", None), "make_api_request", None)
+    if "estimate" in run_flags() and not getattr(request, "watched_by_keledger", False):
+        raise SystemExit(
+            "keledger: only an estimate was asked for, and this KePrompt would make its calls: it ends here"
+        )
+
+
+@quietly
+def _watch(module: Any, helper: str | None) -> None:
     provider = module.AiProvider
     original = getattr(provider, "make_api_request", None)
     if getattr(original, "watched_by_keledger", False):
@@ -165,6 +181,8 @@ def _understand_auto() -> None:
 
 @quietly
 def _wrap_load_llm(module: Any) -> None:
+    if "estimate" in run_flags():
+        beside("rendering").lack_no_key(module)
     machine = getattr(module, "VM", None)
     original = getattr(machine, "load_llm", None)
     if machine is None or not callable(original) or list(inspect.signature(original).parameters) != ["self", "params"]:
@@ -186,13 +204,25 @@ def when_loaded(name: str, then: Callable[[Any], None]) -> None:
         then(loaded)
         return
 
+    awaited = _awaited.setdefault(name, [])
+    awaited.append(then)
+    if len(awaited) > 1:
+        return  # finders of keledger's do not ask one another, so one serves all who wait for a module
+
+    def executed(module: Any) -> None:
+        for each in awaited:
+            each(module)
+
     class Finder:
         keledger = True  # as the other finders of keledger's have it
 
         def find_spec(self, asked: str, path: Any = None, target: Any = None) -> Any:
-            return find_module(asked, path, target, then) if asked == name else None
+            return find_module(asked, path, target, executed) if asked == name else None
 
     sys.meta_path.insert(0, Finder())
+
+
+_awaited: dict[str, list[Callable[[Any], None]]] = {}
 
 
 @quietly
@@ -406,8 +436,40 @@ def run_flags() -> dict[str, Any]:
 
 
 def must_be_asked() -> bool:
-    """Whether the run was started with what no call may go out without keledger's word for."""
-    return not {"budget", "confirm_above", "estimate"}.isdisjoint(run_flags())
+    """Whether no call may go out without keledger's word: by how the run was started, or by a file."""
+    return not {"budget", "confirm_above", "estimate"}.isdisjoint(run_flags()) or confirmation_stands(_folder())
+
+
+def confirmation_stands(folder: str | None) -> bool:
+    """Whether the home's ``config.toml``, or the nearest ``keledger.toml`` upwards of a folder, has calls confirmed."""
+    return says_to_confirm(home_folder() / "config.toml") or (
+        folder is not None and says_to_confirm(nearest_project_file(folder))
+    )
+
+
+def says_to_confirm(path: Path | None) -> bool:
+    """Whether a file has calls confirmed, well-formed or not."""
+    with contextlib.suppress(OSError, ValueError):
+        if path is not None and path.is_file():
+            with path.open("rb") as file:
+                return CONFIRMATION.search(file.read(CONFIRMATION_FILE_BYTES_MAX)) is not None
+    return False
+
+
+def nearest_project_file(folder: str) -> Path | None:
+    """The nearest ``keledger.toml``, which counts, as in journal/_attributes.py, where nobody else can write it."""
+    for place in (Path(folder), *Path(folder).parents):
+        path = place / "keledger.toml"
+        with contextlib.suppress(OSError, ValueError):
+            status = path.stat()
+            return path if status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022 else None
+    return None
+
+
+def _folder() -> str | None:
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return None
 
 
 def budget_blocks() -> bool:
@@ -567,13 +629,13 @@ class Line:
             blocks = bool(begin.get("declared")) or budget_blocks() or must_be_asked()
             replies = ("go", "refuse", "wait", "show")
             reply = self._ask({"type": "begin", "begin": begin}, replies, GO_WAIT_S, again=blocks)
+            if reply is None or reply["type"] == "wait":
+                reply = self._wait_for_leave(begin, reply, blocks)
             if reply is not None and reply["type"] == "show":
                 blocks = blocks or bool(reply.get("blocks"))
                 reply = beside("asking").answer_show(self, begin, request)
-            if reply is None or reply["type"] == "wait":
-                # Word is left, too, while it is still being found out whether a budget blocks.
-                blocks = blocks or reply is not None or budget_blocks()
-                reply = self._wait_for_leave(begin) if blocks else {"type": "go"}
+                if reply is None or reply["type"] == "wait":
+                    reply = self._wait_for_leave(begin, reply, blocks)
         if reply is None:
             self.unsent(begin)  # leave that comes too late is given back
             return say_refusal("keledger does not answer, and this call must not be sent without its leave")
@@ -595,13 +657,16 @@ class Line:
     def exchange(
         self, message: dict[str, Any], replies: tuple[str, ...], wait_s: float, *, send_wait_s: float | None = None
     ) -> dict[str, Any] | None:
-        """Say something about a call on a line that is up, and return the reply, or None where none came in time."""
+        """Say something about a call on a line that is up, and return the reply, or None where none came in time.
+
+        Raises what :func:`encode` does, with the line still up.
+        """
         with self._lock:
             if self._socket is None:
                 return None
             try:
                 self._send(message, send_wait_s)
-            except (OSError, ValueError):
+            except OSError:
                 self._hang_up()
                 return None
             return self._hear(message["begin"]["id"], replies, wait_s)
@@ -641,12 +706,18 @@ class Line:
                 return None
             return self.exchange(message, replies, LATE_WAIT_S if self._late else wait_s)
 
-    def _wait_for_leave(self, begin: dict[str, Any]) -> dict[str, Any] | None:
-        """Wait on, as one does where a budget blocks; say so where it takes long."""
-        reply = self._hear(begin["id"], ("go", "refuse"), GO_WAIT_S)
+    def _wait_for_leave(
+        self, begin: dict[str, Any], reply: dict[str, Any] | None, blocks: bool
+    ) -> dict[str, Any] | None:
+        """Wait on where nothing may be sent without leave, and say so where it takes long; else go on without it."""
+        # Word is left, too, while it is still being found out whether a budget blocks.
+        if not (blocks or reply is not None or budget_blocks()):
+            return {"type": "go"}
+        replies = ("go", "refuse", "show")
+        reply = self._hear(begin["id"], replies, GO_WAIT_S)
         if reply is None and self._socket is not None:
             say("budgets are being asked, which takes long where their state must be counted from the journal again")
-            reply = self._hear(begin["id"], ("go", "refuse"), GUARD_WAIT_S)
+            reply = self._hear(begin["id"], replies, GUARD_WAIT_S)
         return reply
 
     def _hear(self, identifier: str, replies: tuple[str, ...], wait_s: float) -> dict[str, Any] | None:
@@ -666,9 +737,10 @@ class Line:
 
     def _send(self, message: dict[str, Any], wait_s: float | None = None) -> None:
         assert self._socket is not None
+        encoded = encode(message)
         try:
             self._socket.settimeout(SEND_WAIT_S if wait_s is None else wait_s)
-            self._socket.sendall(encode(message))
+            self._socket.sendall(encoded)
         except TimeoutError as error:  # a part of the line may be on its way, so no other can follow it
             raise ConnectionError("keledger does not read") from error
 

@@ -20,8 +20,11 @@ OLDEST_PYTHON = (3, 10)
 @pytest.mark.parametrize(
     "name",
     [
+        "asking.py",
+        "choosing.py",
         "client.py",
         "declared.py",
+        "rendering.py",
         "shape.py",
         "statements.py",
         "_probe.py",
