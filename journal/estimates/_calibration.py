@@ -58,6 +58,10 @@ calls, one in twenty was off by more than 11 %."""
 PRIOR_CALLS = 2
 """So many calls an assumed standard deviation counts for, beside those of which it is known."""
 
+RATIO_DEVIATIONS = 1.45
+"""Half of the range around a ratio of few calls, in such standard deviations; around a line it is a normal
+distribution's 1.64.  Most prompts differ less than the average one: simulated, 1.64 covered 96 % after 1 to 4 calls."""
+
 BEYOND = 0.25
 """How much wider a range gets outside of the sizes that were learned from: a share of the distance, in logarithms."""
 
@@ -219,7 +223,7 @@ class InputHistory:
         squares = sum(residual * residual for residual in self._residuals)
         known = len(self._residuals)
         deviation = math.sqrt((PRIOR_CALLS * within * within + squares) / (PRIOR_CALLS + known))
-        half = DEVIATIONS[95] * deviation
+        half = deviation * (RATIO_DEVIATIONS if self.calls < LINE_PAIRS_MIN else DEVIATIONS[95])
         return Spread(min(pull - half, 0.0), max(pull + half, 0.0))
 
 
