@@ -50,6 +50,14 @@ BUDGET_HOLDERS = "tests/budgets/test_holders.py"
 BUDGET_MODEL = "tests/budgets/test_model.py"
 BUDGET_COPIES = "tests/budgets/test_copies.py"
 BUDGET_VERSIONS = "tests/budgets/test_versions.py"
+VOCABULARIES = "tests/estimates/test_vocabularies.py"
+TOKEN_COUNTING = "tests/estimates/test_counting.py"
+CALIBRATION = "tests/estimates/test_calibration.py"
+BATCHES = "tests/estimates/test_batch.py"
+CHOICE = "tests/estimates/test_choice.py"
+ESTIMATES_TABLE = "tests/projections/test_estimates.py"
+ESTIMATOR = "tests/projections/test_estimator.py"
+CONFIRMING = "tests/keprompt/test_confirming.py"
 
 EDITS = (
     Edit(
@@ -675,5 +683,61 @@ EDITS = (
         "        self._kept_ids.add(event_id)\n",
         "",
         BUDGET_COPIES,
+    ),
+    Edit(
+        "the hash of a vocabulary that estimates count by",
+        "journal/estimates/_vocabularies.py",
+        "        if content is not None and sha256(content).hexdigest() == vocabulary.sha256:\n",
+        "        if content is not None:\n",
+        VOCABULARIES,
+    ),
+    Edit(
+        "that special tokens in an estimated text are text",
+        "journal/estimates/_counting.py",
+        "encoding.encode_ordinary(piece)",
+        "encoding.encode(piece)",
+        TOKEN_COUNTING,
+    ),
+    Edit(
+        "that an estimated text is cut only where no token changes",
+        "journal/estimates/_counting.py",
+        "_CUT.search(text, start + piece_characters)",
+        're.compile("").search(text, start + piece_characters)',
+        TOKEN_COUNTING,
+    ),
+    Edit(
+        "the conformal rank of an estimate's range",
+        "journal/estimates/_calibration.py",
+        "    rank = rank_of(95, len(ordered))\n",
+        "    rank = rank_of(75, len(ordered))\n",
+        CALIBRATION,
+    ),
+    Edit(
+        "that estimates of many calls are drawn in blocks",
+        "journal/estimates/_batch.py",
+        "        length = max(1, min(BLOCK_MAX, len(past) // 5))\n",
+        "        length = 1\n",
+        BATCHES,
+    ),
+    Edit(
+        "the most that a chosen model may cost, as estimates go",
+        "journal/estimates/_choice.py",
+        "    elif requirements.max_cost_pico is not None and candidate.p90_pico > requirements.max_cost_pico:\n",
+        "    elif False:\n",
+        CHOICE,
+    ),
+    Edit(
+        "that estimates learn only from what was counted alike",
+        "projections/duckdb_estimate_pairs.sql",
+        " AND e.method = $3 AND",
+        " AND $3 IS NOT NULL AND",
+        ESTIMATOR,
+    ),
+    Edit(
+        "that the first copy of an estimate counts",
+        "projections/duckdb_estimate_fact.sql",
+        "    e.copy = 1 AND ",
+        "    ",
+        ESTIMATES_TABLE,
     ),
 )
