@@ -12,6 +12,7 @@ from . import (
     calc_price,
     catch_up,
     ccusage,
+    counting,
     daily,
     estimates,
     holds,
@@ -43,5 +44,6 @@ ROWS: Mapping[str, Measure] = {
     "ccusage": ccusage.measure,
     "overshoot": overshoot.measure,
     "estimates": estimates.measure,
+    "counting": counting.measure,
 }
 """By name, in the order in which they run."""

@@ -27,7 +27,7 @@ from .conftest import REPOSITORY
 FIGURES = {
     "append": 3, "record": 1, "run": 3, "rebuild": 1, "memory": 3, "daily": 2, "catch-up": 4, "verify": 3,
     "sqlite": 2, "calc-price": 1, "reprice": 4, "ccusage": 2,
-    "holds": 4, "overshoot": 4, "estimates": 12,
+    "holds": 4, "overshoot": 4, "estimates": 12, "counting": 2,
 }  # fmt: skip
 
 NPM_ALLOWED = bool(os.environ.get("KELEDGER_TEST_NPM"))
