@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keledger.journal import Home, current_prices
-from keledger.journal.estimates import Estimate
+from keledger.journal.estimates import Estimate, load_vocabulary
 from keledger.journal.usage import provider_name
 
 from ._choosing import ChosenModel, choose_model
 from ._estimator import Estimator, Subject
 from ._projection import Projection, open_projection
+
+COMMONEST_VOCABULARY = "o200k_base"
+"""Counts for nearly all models, by itself or as another's proxy (``data/estimate_priors.toml``)."""
 
 
 class CallEstimator:
@@ -20,6 +23,11 @@ class CallEstimator:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._projection: Projection | None = None
+
+    def prepare(self) -> None:
+        """Load what the first estimate will need, while nobody waits for it.  Raises HomeError."""
+        self._estimator()
+        load_vocabulary(COMMONEST_VOCABULARY)
 
     def estimate(self, begin: Mapping[str, Any], request: object) -> Estimate:
         """What a call will take and cost; *begin* is what is known of it, *request* the body that is to be sent.

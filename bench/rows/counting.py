@@ -10,7 +10,7 @@ from pathlib import Path
 from bench._figures import Figure, difference, middle_half, ratio
 from bench._processes import answer_of, keledger, part, run
 from bench._workshop import Workshop
-from keledger.journal.estimates._vocabularies import load_vocabulary
+from keledger.journal.estimates import load_vocabulary
 
 LARGE_BYTES = 10_000_000
 SMALL_BYTES = 1_000

@@ -28,6 +28,8 @@ class Chosen(Protocol):
 class Estimating(Protocol):
     """What a server needs to look ahead."""
 
+    def prepare(self) -> None: ...
+
     def estimate(self, begin: Mapping[str, Any], request: object) -> Estimate: ...
 
     def choose(

@@ -24,6 +24,7 @@ from .client import (
     encode,
     home_folder,
     keep,
+    run_flags,
     says_to_confirm,
     spool_folder,
 )
@@ -38,6 +39,9 @@ REQUEST_BYTES_MAX = 256 * 1024 * 1024
 """The same, for a client whose request is to be estimated: above what providers take."""
 
 READ_BYTES = 256 * 1024
+
+WHAT_ESTIMATES = frozenset(("confirm_above", "estimate", "estimates"))
+"""Flags of a run by which each of its calls is estimated."""
 
 ANSWERS = ("yes", "no", "no_terminal")
 """What a client may answer to a question, as the journal has it."""
@@ -118,6 +122,7 @@ class CallServer:
         self._clients: set[_Client] = set()
         self._ledger: Recorder | None = None
         self._ledger_wanted = False
+        self._foresight_wanted = False
         self._ledger_problem: str | None = None
         self._said = False
 
@@ -149,11 +154,16 @@ class CallServer:
 
     def serve(self, wait_s: float | None) -> bool:
         """Wait for something to do, at most *wait_s* (None: for ever), and do it.  Whether there was anything."""
-        events = self._selector.select(0 if self._ledger_wanted else wait_s)
+        events = self._selector.select(0 if self._ledger_wanted or self._foresight_wanted else wait_s)
         for key, _ in events:
             key.data()
         if not events and self._ledger_wanted:
             self._opened_ledger()
+            return True
+        if not events and self._foresight_wanted:
+            self._foresight_wanted = False
+            with contextlib.suppress(Exception):  # told where a call needs it
+                self._foresight().estimating.prepare()
             return True
         return bool(events)
 
@@ -198,6 +208,8 @@ class CallServer:
             if message["protocol"] != PROTOCOL:
                 raise ValueError("another protocol")
             self._ledger_wanted = self._ledger is None and self._ledger_problem is None
+            # What estimates takes half a second to load, in which the client's own imports go on.
+            self._foresight_wanted = self.foresight is not None and not WHAT_ESTIMATES.isdisjoint(run_flags())
         elif kind == "begin":
             self._admit(client, message["begin"])
         elif kind == "request":

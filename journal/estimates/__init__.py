@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from ._output import PastOutput as PastOutput
     from ._output import estimate_output as estimate_output
     from ._output import fit_output as fit_output
+    from ._vocabularies import load_vocabulary as load_vocabulary
 
 __all__ = [
     "ANSWERS",
@@ -125,6 +126,7 @@ __all__ = [
     "learn",
     "load_models",
     "load_tiers",
+    "load_vocabulary",
     "output_quantiles",
     "parse_max_cost",
     "prior_of",
@@ -212,6 +214,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "estimate_output",
         "fit_output",
     ),
+    "_vocabularies": ("load_vocabulary",),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
