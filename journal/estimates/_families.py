@@ -6,12 +6,15 @@ The patterns of models' names, and what was measured of their tokenizers, are th
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keledger.data
 from keledger.journal._tokenizers import Family, Tokenizers, fits, load_tokenizers, spellings
+
+PRIORS_KEPT_MAX = 256
+"""How many models' priors are kept once looked up: a list of requests asks for the same one for each."""
 
 FAMILY_OF_VOCABULARY = {"o200k_base": "o200k", "cl100k_base": "cl100k"}
 """The family in ``data/tokenizers.toml`` of which each vocabulary is."""
@@ -45,6 +48,7 @@ class Priors(NamedTuple):
     bytes: tuple[float, float]
 
 
+@lru_cache(maxsize=PRIORS_KEPT_MAX)
 def prior_of(provider: str, model: str) -> Prior:
     """The first prior that fits a model, whatever stands before its name (``openai/``) or behind it (a date)."""
     tokenizers = load_tokenizers()
