@@ -262,7 +262,8 @@ def test_completion_completes_commands() -> None:
     assert keledger_process(env=environment).out.strip() == "plain,verify"
 
 
-HEAVY = {"duckdb", "_duckdb", "rich", "tiktoken", "genai_prices", "keledger.cli._demo", "keledger.cli._keprompt"}
+ESTIMATING = {"tiktoken", "imagesize", "keledger.journal.estimates", "keledger.projections._estimator"}
+HEAVY = {"duckdb", "_duckdb", "rich", "genai_prices", "keledger.cli._demo", "keledger.cli._keprompt", *ESTIMATING}
 
 IMPORTS = {
     "version": (("--version",), HEAVY | {"keledger.journal", "keledger.projections"}),
@@ -271,6 +272,7 @@ IMPORTS = {
     "verify": (("verify",), HEAVY | {"keledger.projections"}),
     "daily": (("daily",), HEAVY - {"duckdb", "_duckdb"}),
     "sql": (("sql", "SELECT 1 AS one"), HEAVY - {"duckdb", "_duckdb"}),
+    "run": (("run", "--", "true"), HEAVY | {"keledger.projections"}),
 }
 
 
@@ -282,3 +284,10 @@ def test_a_command_imports_only_what_it_needs(arguments: Sequence[str], unwanted
         [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
     )
     assert not unwanted & set(done.stderr.split("\n"))
+
+
+def test_the_library_brings_no_estimating_along() -> None:
+    code = "import keledger, sys; keledger.Ledger; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "keledger" in done.stdout.split("\n")
+    assert not HEAVY & set(done.stdout.split("\n"))
