@@ -67,7 +67,7 @@ class Asked(NamedTuple):
 @click.option("--prompt-version", metavar="VERSION", help="Of this version of it; else of the newest that was called.")
 @click.option("--max-output-tokens", type=click.IntRange(min=1), metavar="N", help="The longest answer allowed.")
 @click.option("--context", metavar="KEY=VALUE,…", default="", help="What else prices hang on, as processing=batch.")
-@click.option("--calls", type=click.IntRange(1, CALLS_MAX), metavar="N", help="So many calls of this kind, together.")
+@click.option("--calls", type=click.IntRange(1, CALLS_MAX), metavar="N", help="The sum of N such calls.")
 @click.option("--record", is_flag=True, help="Journal the estimate; prints the id by which its call may name it.")
 @common_options
 @pass_settings

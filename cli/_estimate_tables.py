@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -14,13 +15,11 @@ from ._table import Column, Table, count, money, printable, terminal_width, wrap
 UNKNOWN = "?"
 """In a table, for what nobody knows."""
 
-BASES = {
-    "prompt": "learned from {calls} of this prompt",
-    "model": "learned from {calls} of this model",
-    "prior": "by shipped figures",
-}
+LEARNED = {"prompt": "learned from {calls} of this prompt", "model": "learned from {calls} of this model"}
 """What was learned from, for people."""
 
+NO_PAIRS = "with no call yet to learn from that names its estimate"
+NO_ANSWERS = "by shipped figures, for too few calls are journaled to learn from"
 NOTHING_LEARNED = "there is no past call to learn from yet, so all ranges are shipped figures"
 
 
@@ -56,8 +55,8 @@ def write_estimates(rows: Sequence[Estimate]) -> None:
         "Tokens, and cost in USD, of one call: at the median, for nine of ten (90 %), with the longest answer (max)",
     )
     for row in rows:
-        learned = _learned(row.input.basis, row.input.calls, row.output.basis, row.output.calls)
-        _say_of(row.terms.model if len(rows) > 1 else "", (f"input counted by {row.method}; {learned}", *row.notes))
+        how = _how(row.method, row.input._asdict(), row.output._asdict())
+        _say_of(row.terms.model if len(rows) > 1 else "", (how, *row.notes))
 
 
 def write_many(rows: Sequence[ManyEstimate]) -> None:
@@ -96,12 +95,8 @@ def write_many(rows: Sequence[ManyEstimate]) -> None:
     )
     for row in rows:
         told = row.as_json()
-        taken, answer = told["input_tokens"], told["output_tokens"]
-        learned = _learned(taken["basis"], taken["calls"], answer["basis"], answer["calls"])
-        _say_of(
-            _name(row).rpartition("/")[2] if len(rows) > 1 else "",
-            (f"input counted by {', '.join(row.methods)}; {learned}", *row.notes),
-        )
+        how = _how(told["method"], told["input_tokens"], told["output_tokens"])
+        _say_of(_name(row).rpartition("/")[2] if len(rows) > 1 else "", (how, *row.notes))
 
 
 def dollars(usd: str | None) -> str:
@@ -109,16 +104,16 @@ def dollars(usd: str | None) -> str:
     return UNKNOWN if usd is None else money(usd)
 
 
-def learned_from(basis: str, calls: int) -> str:
-    """From what a figure was learned, for people."""
-    return BASES[basis].format(calls=f"{count(calls)} call{'' if calls == 1 else 's'}")
+def _how(methods: str, taken: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+    """How it was counted, and from how many past calls learned, in one sentence."""
+    if taken["basis"] == answer["basis"] == "prior":
+        return f"input counted by {methods}; {NOTHING_LEARNED}"
+    return f"input counted by {methods}, {_learned(taken, NO_PAIRS)}; output {_learned(answer, NO_ANSWERS)}"
 
 
-def _learned(input_basis: str, input_calls: int, output_basis: str, output_calls: int) -> str:
-    if input_basis == output_basis == "prior":
-        return NOTHING_LEARNED
-    taken, answer = learned_from(input_basis, input_calls), learned_from(output_basis, output_calls)
-    return f"input and output {taken}" if taken == answer else f"input {taken}, output {answer}"
+def _learned(told: Mapping[str, Any], otherwise: str) -> str:
+    calls = f"{count(told['calls'])} call{'' if told['calls'] == 1 else 's'}"
+    return LEARNED[told["basis"]].format(calls=calls) if told["basis"] in LEARNED else otherwise
 
 
 def _name(row: ManyEstimate) -> str:

@@ -319,7 +319,7 @@ def test_an_estimate_is_learned_from_when_its_call_is_recorded(home: Home) -> No
     assert told["method"] == f"tiktoken:o200k_base*{told['input_tokens']['p50'] / 18:.2f} (n=3)"
     assert told["input_tokens"]["p5"] <= 36 <= told["input_tokens"]["p95"]
     out = keledger("estimate", "--pretty", *asked).out
-    assert "(n=3); input and output learned from 3 calls of this prompt." in out
+    assert "(n=3), learned from 3 calls of this prompt; output learned from 3 calls of this prompt." in out
 
     other = row(*MODEL, "--prompt", "whales", "--prompt-version", "2", "--text", TEXT)
     assert (other["input_tokens"]["basis"], other["input_tokens"]["calls"]) == ("model", 3)
@@ -340,9 +340,21 @@ def test_the_calls_of_a_model_say_what_is_told_of_a_new_prompt() -> None:
     assert (told["output_tokens"]["basis"], told["output_tokens"]["calls"]) == ("model", 9)
     assert 23 <= told["input_tokens"]["p50"] <= 27
     assert told["output_tokens"]["p50"] == 104
+    assert ", learned from 9 calls of this model; output learned from 9 calls of this model." in (
+        keledger("estimate", "--pretty", *MODEL, "--text", TEXT).out
+    )
     many = row(*MODEL, "--calls", "20", "--text", TEXT)
     assert (many["input_tokens"]["basis"], many["input_tokens"]["calls"]) == ("model", 9)
     assert many["method"].endswith("(n=9)")
+
+
+def test_calls_that_name_no_estimate_teach_answers_alone() -> None:
+    call(prompt="whales")
+    out = keledger("estimate", "--pretty", *MODEL, "--prompt", "whales", "--text", TEXT).out
+    assert out.endswith(
+        "\nInput counted by tiktoken:o200k_base, with no call yet to learn from that names its estimate; "
+        "output learned from 1 call of this prompt.\n"
+    )
 
 
 def test_a_cache_that_past_calls_had_lowers_what_is_usual_alone() -> None:
