@@ -39,6 +39,8 @@ def estimate_prompt(settings: Settings, told: Given, given: Mapping[str, Any]) -
             f"{told.name} is not where KePrompt finds a prompt: it must stand in a folder {FOLDER}/ and end in "
             f"{PROMPT_SUFFIX}"
         )
+    if not _has_content(path):
+        raise InputRefused(f"{told.name} is empty: write what KePrompt is to do, such as .prompt, .user and .exec")
     keprompt = shutil.which("keprompt")
     if keprompt is None:
         raise InputRefused("a prompt file is rendered by KePrompt, and no keprompt is on PATH: pip install keprompt")
@@ -59,6 +61,14 @@ def estimate_prompt(settings: Settings, told: Given, given: Mapping[str, Any]) -
         os.chdir(before)
     if status:
         raise click.exceptions.Exit(status)
+
+
+def _has_content(path: Path) -> bool:
+    """Whether there is anything in a prompt file; of what cannot be read KePrompt tells better."""
+    try:
+        return bool(path.read_bytes().strip())
+    except OSError:
+        return True
 
 
 def _model(given: tuple[str, ...]) -> list[str]:

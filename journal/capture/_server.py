@@ -350,9 +350,9 @@ class CallServer:
 
     def _choose(self, client: _Client, message: dict[str, Any]) -> None:
         """Choose a model for a call that is not begun yet, and journal which and why."""
-        begin = message["begin"]
+        begin, request, asked, offered = (message[name] for name in ("begin", "request", "asked", "offered"))
         try:
-            found = self._foresight().estimating.choose(begin, message["request"], message["asked"], message["offered"])
+            found = self._foresight().estimating.choose(begin, request, asked, offered)
         except Exception as error:  # noqa: BLE001  whatever it is, it is told
             client.reply("refuse", begin["id"], text=_reason(error))
             return
