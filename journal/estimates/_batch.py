@@ -56,7 +56,7 @@ class Rate(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The calls of a batch that are of one prompt version and model.
+    """All calls of a batch that are of one prompt version and model: what is not known of them is theirs together.
 
     ``inputs`` are the P50 of the input tokens of each, ``input_most`` the most that any of them may have (None where
     that is not known).  ``rates`` are the price by the size of a request, from the smallest on.  ``limits`` are the
