@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import click
 
-from keledger.journal import Home, InputRefused, Ledger, NotFound, UsageError, current_prices, format_time
+from keledger.journal import Home, InputRefused, Ledger, NotFound, UsageError, current_prices
 from keledger.journal._identity import new_id
 from keledger.journal.estimates import Estimate, ManyEstimate, estimate_many
 from keledger.journal.prices import Book
-from keledger.projections import Estimator, Projection, Subject, open_projection
+from keledger.projections import Estimator, Subject, open_projection
 
 from ._book_asked import asked_model
 from ._estimate_input import KINDS, Given, read_given
-from ._estimate_tables import write_estimates, write_many
+from ._estimate_tables import show
 from ._group import command
 from ._options import Settings, common_options, pass_settings
-from ._output import say, warn_findings, write_json
+from ._output import say
 from ._prices_asked import parse_context
 from ._progress import Progress
 
@@ -229,35 +229,3 @@ def record(home: Home, row: Estimate | ManyEstimate, asked: Asked) -> Iterator[s
                 "cwd": os.getcwd(),
             }
             yield ledger.record_estimate(fields, begin, for_call=False)
-
-
-def show(
-    settings: Settings,
-    rows: Sequence[Estimate] | Sequence[ManyEstimate],
-    ids: Sequence[str],
-    projection: Projection,
-) -> None:
-    """Write the estimates as a table, or as JSON."""
-    if settings.as_json:
-        terms = rows[0].terms
-        write_json(
-            {
-                "schema_version": 1,
-                "report": "estimate",
-                "currency": "USD",
-                "at": format_time(terms.at_us),
-                "book": terms.book.sha256,
-                "position": projection.positions,
-                "findings": [finding.as_json() for finding in projection.findings],
-                "rows": [row.as_json() for row in rows],
-                **({"recorded": list(ids)} if ids else {}),
-            }
-        )
-    else:
-        if isinstance(rows[0], ManyEstimate):
-            write_many([row for row in rows if isinstance(row, ManyEstimate)])
-        else:
-            write_estimates([row for row in rows if isinstance(row, Estimate)])
-        for event_id in ids:
-            say(f"journaled as {event_id}: a call that names it as estimate_id is held against it")
-    warn_findings(finding.as_json() for finding in projection.findings)

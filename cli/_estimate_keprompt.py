@@ -15,7 +15,7 @@ from keledger.journal import InputRefused, UsageError
 from ._estimate_input import PROMPT_SUFFIX, Given
 from ._options import Settings
 from ._run_estimate import show_estimate
-from .run import Request, home_folder
+from ._run_request import Request, home_folder
 
 FOLDER = "prompts"
 """Where KePrompt looks for prompts, below its working folder."""

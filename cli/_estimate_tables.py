@@ -1,4 +1,4 @@
-"""Estimates as a table: tokens, cost, and below it how they were come to."""
+"""Estimates as they are shown: as JSON, or as a table with how they were come to below it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
+from keledger.journal import format_time
 from keledger.journal.estimates import Estimate, ManyEstimate
+from keledger.projections import Projection
 
-from ._output import write_table
+from ._options import Settings
+from ._output import say, warn_findings, write_json, write_table
 from ._table import Column, Table, count, money, printable, terminal_width, wrapped
 
 UNKNOWN = "?"
@@ -21,6 +24,38 @@ LEARNED = {"prompt": "learned from {calls} of this prompt", "model": "learned fr
 NO_PAIRS = "with no call yet to learn from that names its estimate"
 NO_ANSWERS = "by shipped figures, for too few calls are journaled to learn from"
 NOTHING_LEARNED = "there is no past call to learn from yet, so all ranges are shipped figures"
+
+
+def show(
+    settings: Settings,
+    rows: Sequence[Estimate] | Sequence[ManyEstimate],
+    ids: Sequence[str],
+    projection: Projection,
+) -> None:
+    """Write the estimates as a table, or as JSON."""
+    if settings.as_json:
+        terms = rows[0].terms
+        write_json(
+            {
+                "schema_version": 1,
+                "report": "estimate",
+                "currency": "USD",
+                "at": format_time(terms.at_us),
+                "book": terms.book.sha256,
+                "position": projection.positions,
+                "findings": [finding.as_json() for finding in projection.findings],
+                "rows": [row.as_json() for row in rows],
+                **({"recorded": list(ids)} if ids else {}),
+            }
+        )
+    else:
+        if isinstance(rows[0], ManyEstimate):
+            write_many([row for row in rows if isinstance(row, ManyEstimate)])
+        else:
+            write_estimates([row for row in rows if isinstance(row, Estimate)])
+        for event_id in ids:
+            say(f"journaled as {event_id}: a call that names it as estimate_id is held against it")
+    warn_findings(finding.as_json() for finding in projection.findings)
 
 
 def write_estimates(rows: Sequence[Estimate]) -> None:

@@ -22,9 +22,10 @@ from keledger.journal.capture import launch
 from keledger.journal.estimates import Estimate
 from keledger.projections import open_projection
 
+from ._estimate_tables import show
 from ._guard import guarded
 from ._options import Settings
-from .run import Request, open_estimating, say
+from ._run_request import Request, open_estimating, say
 
 _SQLITE = "sqlite:///"
 
@@ -59,8 +60,6 @@ def show_estimate(request: Request, home: str) -> int:
 
 
 def _shown(request: Request, home: str, begin: Mapping[str, Any], found: Estimate) -> int:
-    from ._estimate import show
-
     ids = []
     if request.record:
         with Ledger.open(home) as ledger:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from keledger.cli.run import open_estimating
+from keledger.cli._run_request import open_estimating
 from keledger.journal import Home, Ledger
 from keledger.journal.capture import client
 from keledger.journal.capture._server import CallServer
