@@ -14,10 +14,11 @@ import sys
 from collections.abc import Callable
 
 from ._foresight import Estimating
-from ._server import CallServer, Recorder
+from ._foresight_server import ForesightServer
+from ._recorder import Recorder
 
 
-def serve_client(open_estimating: Callable[[], Estimating] | None = None) -> None:
+def serve_client(open_estimating: Callable[[], Estimating]) -> None:
     """Serve the client at stdin until it ends, then end the process.
 
     *open_estimating* makes what estimates calls, when one is to be.
@@ -29,7 +30,7 @@ def serve_client(open_estimating: Callable[[], Estimating] | None = None) -> Non
     if home := os.environ.get("KELEDGER_HOME"):  # as the client means a relative one
         os.environ["KELEDGER_HOME"] = os.path.abspath(os.path.expanduser(home))
     os.chdir("/")  # keeps no file system busy
-    server = CallServer(_open_ledger, say, open_estimating)
+    server = ForesightServer(_open_ledger, say, open_estimating)
     server.adopt(socket.socket(fileno=os.dup(0)))
     while server.has_clients:
         server.serve(None)

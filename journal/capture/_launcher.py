@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ._foresight import Estimating
-    from ._server import CallServer, Recorder
+    from ._foresight_server import ForesightServer
+    from ._recorder import Recorder
 
 ON_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "on_path")
 """What goes in front of PYTHONPATH."""
@@ -60,7 +61,7 @@ class CommandNotStarted(Exception):
 class Outcome:
     """How a run ended: the command's status as a shell gives it, the run's id, and what became of its calls."""
 
-    def __init__(self, status: int, run: str, server: CallServer | None, budget: Mapping[str, Any] | None) -> None:
+    def __init__(self, status: int, run: str, server: ForesightServer | None, budget: Mapping[str, Any] | None) -> None:
         self.status = status
         self.run = run
         self.recorded = server.recorded if server else 0
@@ -70,7 +71,7 @@ class Outcome:
         self.unconfirmed = server.unconfirmed if server else 0
         self.expected_usd = list(server.expected_usd.values()) if server else []
         """What each of the calls that were estimated and sent was expected to cost (p50); None where nobody knew."""
-        self.estimates = server.foresight.estimates if server and server.foresight else []
+        self.estimates = server.foresight.estimates if server else []
         """What was told where only estimates were asked for."""
         self.budget = budget
         """How the run's own budget stands, as :meth:`Ledger.covers` tells it; None without one."""
@@ -82,8 +83,8 @@ def launch(
     home: str,
     flags: Mapping[str, object],
     say: Callable[[str], None],
+    open_estimating: Callable[[], Estimating],
     statements: bool = False,
-    open_estimating: Callable[[], Estimating] | None = None,
     output: int | None = None,
 ) -> Outcome:
     """Run *command* and journal its model calls in *home*.
@@ -128,14 +129,14 @@ def _attend(
     listener: socket.socket | None,
     home: str,
     say: Callable[[str], None],
-    open_estimating: Callable[[], Estimating] | None,
-) -> CallServer | None:
+    open_estimating: Callable[[], Estimating],
+) -> ForesightServer | None:
     """Stay until the command has ended and its calls are journaled.  None where no client ever came."""
     if not _client_comes(child, signals, listener):
         return None
-    from ._server import CallServer
+    from ._foresight_server import ForesightServer
 
-    server = CallServer(lambda: _open_ledger(home), say, open_estimating)
+    server = ForesightServer(lambda: _open_ledger(home), say, open_estimating)
     if listener is not None:
         server.listen(listener)
     server.watch(signals, lambda: child.attend(signals))
@@ -324,7 +325,7 @@ def _open_ledger(home: str) -> Recorder:
     return ledger
 
 
-def _budget_of_run(server: CallServer) -> Mapping[str, Any] | None:
+def _budget_of_run(server: ForesightServer) -> Mapping[str, Any] | None:
     """How the run's own budget stands, once a call was made or refused under it."""
     from .client import run_flags, uuid7
 
@@ -335,7 +336,7 @@ def _budget_of_run(server: CallServer) -> Mapping[str, Any] | None:
     return next((row for row in server.covers(asked) if row["declared"] == "run"), None)
 
 
-def _drain(server: CallServer) -> None:
+def _drain(server: ForesightServer) -> None:
     """Take what the command has left behind: messages not read yet, and for a while calls of its own children."""
     deadline = time.monotonic() + DRAIN_WAIT_S
     while server.serve(0) or server.has_calls:

@@ -15,7 +15,7 @@ import pytest
 from keledger.cli._run_request import open_estimating
 from keledger.journal import Home, Ledger
 from keledger.journal.capture import client
-from keledger.journal.capture._server import CallServer
+from keledger.journal.capture._foresight_server import ForesightServer
 
 from .line_ends import begin_facts, connect
 from .support import events_of
@@ -30,7 +30,7 @@ class Asking:
 
     def __init__(self, home: Home, open_ledger: Callable[[], Ledger] | None = None) -> None:
         self.said: list[str] = []
-        self.server = CallServer(
+        self.server = ForesightServer(
             open_ledger or (lambda: Ledger.open(home.path)), self.said.append, lambda: open_estimating(str(home.path))
         )
         self.end, theirs = socket.socketpair()

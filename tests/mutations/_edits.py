@@ -57,7 +57,7 @@ BATCHES = "tests/estimates/test_batch.py"
 CHOICE = "tests/estimates/test_choice.py"
 ESTIMATES_TABLE = "tests/projections/test_estimates.py"
 ESTIMATOR = "tests/projections/test_estimator.py"
-CONFIRMING = "tests/keprompt/test_confirming.py"
+CONFIRMING = "tests/keprompt/test_asking_line.py"
 
 EDITS = (
     Edit(
@@ -739,5 +739,19 @@ EDITS = (
         "    e.copy = 1 AND ",
         "    ",
         ESTIMATES_TABLE,
+    ),
+    Edit(
+        "that a call goes out only if it was confirmed, as its estimate asks",
+        "journal/capture/_foresight_server.py",
+        '        if answer == "yes":\n',
+        "        if True:\n",
+        CONFIRMING,
+    ),
+    Edit(
+        "that an estimate of nine of ten decides whether a call is confirmed",
+        "journal/capture/_foresight.py",
+        "    return p90_usd is None or usd_to_pico(p90_usd) > usd_to_pico(confirm_above_usd)\n",
+        "    return p90_usd is not None and usd_to_pico(p90_usd) > usd_to_pico(confirm_above_usd)\n",
+        CONFIRMING,
     ),
 )
