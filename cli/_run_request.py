@@ -125,7 +125,7 @@ def _limit(option: str, text: str) -> str:
     from keledger.journal.capture.declared import WrongBudget, limit_usd
 
     try:
-        return limit_usd(text)
+        return limit_usd(text, or_zero=option == "--confirm-above")
     except WrongBudget as error:
         raise WrongUsage(f"{option}: {error}") from None
 

@@ -242,7 +242,8 @@ def _tighter(limit: str | None, value: object, place: str) -> str:
     from .capture.declared import WrongBudget, limit_usd, tighter
 
     try:
-        return str(limit_usd(value) if limit is None else tighter(limit_usd(value), limit))
+        own = limit_usd(value, or_zero=True)
+        return own if limit is None else str(tighter(own, limit, or_zero=True))
     except WrongBudget as error:
         raise UsageError(f"{place}: {error}") from None
 

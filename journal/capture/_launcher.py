@@ -228,7 +228,7 @@ def _inherit_flags(flags: Mapping[str, object]) -> None:
         for name in merged.keys() & flags.keys() & {"budget", "confirm_above"}:
             from .declared import tighter
 
-            flags = {**flags, name: tighter(merged[name], flags[name])}
+            flags = {**flags, name: tighter(merged[name], flags[name], or_zero=name == "confirm_above")}
         merged = {**merged, **flags, "tags": {**merged.get("tags", {}), **flags.get("tags", {})}}  # type: ignore[dict-item]
         os.environ["KELEDGER_RUN_FLAGS"] = json.dumps(merged, separators=(",", ":"))
 

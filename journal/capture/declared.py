@@ -24,10 +24,11 @@ class WrongBudget(ValueError):
     """What stands for a budget is none.  The text is one clause that says where, and what belongs there."""
 
 
-def limit_usd(value: object) -> str:
+def limit_usd(value: object, *, or_zero: bool = False) -> str:
     """A limit in USD in the journal's one spelling (``0.5``).  Raises WrongBudget.
 
-    *value* is text, or a number as JSON gives it.
+    *value* is text, or a number as JSON gives it; 0 is a limit only where that is said: to ask before every call that
+    costs anything makes sense, to let none cost anything does not.
     """
     if isinstance(value, float) and value - value == 0:  # neither infinite nor NaN
         from decimal import Decimal
@@ -40,18 +41,21 @@ def limit_usd(value: object) -> str:
         part.isascii() and part.isdigit() for part in ((whole, fraction) if point else (whole,))
     )
     fraction = fraction.rstrip("0")
-    if not plain or len(fraction) > DECIMALS_MAX or not 0 < _pico(whole, fraction) <= LIMIT_USD_MAX * 10**DECIMALS_MAX:
+    pico = _pico(whole, fraction) if plain and len(fraction) <= DECIMALS_MAX else -1
+    if not (0 if or_zero else 1) <= pico <= LIMIT_USD_MAX * 10**DECIMALS_MAX:
+        least = "0 or more" if or_zero else "above 0"
         raise WrongBudget(
-            f"{text[:40]!r} is no limit: give an amount in USD like 0.50, above 0, at most 10^12, with at most "
+            f"{text[:40]!r} is no limit: give an amount in USD like 0.50, {least}, at most 10^12, with at most "
             f"{DECIMALS_MAX} decimals"
         )
     return f"{int(whole)}.{fraction}" if fraction else str(int(whole))
 
 
-def tighter(one: object, other: object) -> object:
+def tighter(one: object, other: object, *, or_zero: bool = False) -> object:
     """The smaller of two limits.  What is none stands, for whoever asks with it is told so."""
     try:
-        return min(limit_usd(one), limit_usd(other), key=lambda limit: _pico(*limit.split(".")))
+        limits = [limit_usd(each, or_zero=or_zero) for each in (one, other)]
+        return min(limits, key=lambda limit: _pico(*limit.split(".")))
     except WrongBudget:
         return one
 

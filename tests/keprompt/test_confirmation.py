@@ -107,6 +107,13 @@ def test_a_no_in_the_middle_of_a_tool_loop_keeps_what_was_answered(stage: Stage)
     assert stage.run([str(stage.keprompt), "chat", "get", chat_id, "--json"]).returncode == 0
 
 
+def test_above_nothing_every_call_that_costs_is_asked_for(stage: Stage) -> None:
+    ended = stage.run(stage.watched(stage.chat("hello"), "--confirm-above", "0"))
+    assert (ended.returncode, stage.provider.asked) == (1, [])
+    assert "it may cost more than $0, and there is no terminal" in keledgers_words(ended.stderr)[0]
+    assert answers(stage.home) == ["no_terminal"]
+
+
 def test_below_the_limit_nobody_is_asked_and_the_estimate_is_journaled(stage: Stage) -> None:
     with Terminal(stage) as terminal:
         status, _, _ = terminal.run(stage.watched(stage.chat("hello"), "--confirm-above", HIGH))
@@ -265,7 +272,7 @@ def write_setting(stage: Stage, of_home: bool, value: str) -> Path:
 
 
 @pytest.mark.parametrize("of_home", [False, True])
-@pytest.mark.parametrize("value", ["0", "-1", '"much"', "nan", "true", "[1]"])
+@pytest.mark.parametrize("value", ["-0.1", "-1", '"much"', "nan", "true", "[1]"])
 def test_a_wrong_amount_in_a_file_is_told_and_refuses(stage: Stage, of_home: bool, value: str) -> None:
     name = write_setting(stage, of_home, value).name
     ended = stage.run(stage.watched(stage.chat("hello")))
@@ -288,7 +295,7 @@ def test_a_file_that_cannot_be_read_and_says_so_refuses(stage: Stage, of_home: b
     assert stage.run(stage.watched(stage.chat("hello"))).returncode == 0
 
 
-@pytest.mark.parametrize("amount", ["0", "-1", "NaN", "much", "1e400", ""])
+@pytest.mark.parametrize("amount", ["-0.1", "-1", "NaN", "much", "1e400", ""])
 def test_a_wrong_amount_on_the_command_line_starts_nothing(stage: Stage, amount: str) -> None:
     ended = stage.run(stage.watched(["touch", "started"], "--confirm-above", amount))
     assert ended.returncode == 2

@@ -47,6 +47,13 @@ def test_what_is_no_amount_is_one_sentence(given: object) -> None:
     assert len(str(raised.value)) < 200
 
 
+def test_nothing_is_a_limit_only_where_that_is_said() -> None:
+    assert [limit_usd(given, or_zero=True) for given in (0, "0", "0.000", 0.0, "0.5")] == ["0", "0", "0", "0", "0.5"]
+    assert tighter("0.5", "0", or_zero=True) == "0"
+    with pytest.raises(WrongBudget, match="is no limit: give an amount in USD like 0.50, 0 or more"):
+        limit_usd("-1", or_zero=True)
+
+
 @given(st.decimals(min_value="0.000000000001", max_value=LIMIT_USD_MAX, places=12))
 def test_no_digit_is_lost(amount: Decimal) -> None:
     for spelled in (limit_usd(f"{amount:f}"), limit_usd(f"000{amount:f}00" if "." in f"{amount:f}" else str(amount))):
