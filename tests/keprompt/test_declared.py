@@ -50,7 +50,7 @@ def test_what_is_no_amount_is_one_sentence(given: object) -> None:
 def test_nothing_is_a_limit_only_where_that_is_said() -> None:
     assert [limit_usd(given, or_zero=True) for given in (0, "0", "0.000", 0.0, "0.5")] == ["0", "0", "0", "0", "0.5"]
     assert tighter("0.5", "0", or_zero=True) == "0"
-    with pytest.raises(WrongBudget, match="is no limit: .*, 0 or more"):
+    with pytest.raises(WrongBudget, match=r"is no limit: .*, 0 or more"):
         limit_usd("-1", or_zero=True)
 
 
