@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from keledger.journal.prices import Book
 from keledger.projections import Estimator, Subject, open_projection
 
 from ._book_asked import asked_model
-from ._estimate_input import KINDS, Given, read_given
+from ._estimate_input import KINDS, Given, model_names, read_given
 from ._estimate_tables import show
 from ._group import command
 from ._options import Settings, common_options, pass_settings
@@ -38,6 +39,12 @@ CALLS_MAX = 10**9
 _CALLED = """
     SELECT DISTINCT provider, model FROM call_fact WHERE model = ? AND provider = COALESCE(?, provider) ORDER BY ALL
 """
+
+
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""What requests call the longest answer allowed, at their top."""
+
+SET_EXAMPLE = "PROVIDER/MODEL --input 0.25 --output 2"
 
 
 class Asked(NamedTuple):
@@ -109,9 +116,9 @@ def estimate(settings: Settings, /, **given: Any) -> None:
 
 
 def _asked(given: dict[str, Any]) -> Asked:
-    models = tuple(name.strip() for text in given["models"] for name in text.split(",") if name.strip())
-    if given["models"] and not models:
-        raise click.BadParameter("it names no model: give one like openai/gpt-5-mini", param_hint="--model")
+    models = model_names(given["models"])
+    if given["prompt"] is not None and not given["prompt"].strip():
+        raise click.BadParameter("it is empty: name a prompt", param_hint="--prompt")
     if given["prompt_version"] is not None and given["prompt"] is None:
         raise UsageError("--prompt-version needs --prompt: say of which prompt it is a version")
     context = parse_context(given["context"])
@@ -155,21 +162,34 @@ class Subjects:
         projection, book = self.estimator.projection, self.estimator.book
         try:
             return asked_model(projection, book, text)
-        except NotFound:
+        except NotFound as error:
             provider, slash, model = text.strip().rpartition("/") if text.count("/") < 2 else text.partition("/")
             called = projection.query(_CALLED, [model, provider if slash else None])
             if len(called) != 1:
-                raise
+                raise NotFound(f"{error}; keledger prices set {SET_EXAMPLE} gives a model a price") from None
             return called[0][0], called[0][1]
 
 
 def estimates_of(subjects: Subjects, request: object, asked: Asked) -> list[Estimate]:
     """The estimate of one request with each of the models asked for."""
     body = limited(request, asked.max_output_tokens)
+    _check(body)
     return [
         _with_prompt(subjects.estimator.estimate(body, subject, context=asked.context), subject)
         for subject in subjects.of(request)
     ]
+
+
+def _check(request: object) -> None:
+    """Raise InputRefused for what no provider would take, and nobody could count by."""
+    if not isinstance(request, dict):
+        return
+    for name in LIMITS:
+        limit = request.get(name)
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise InputRefused(f"{name} is {json.dumps(limit)[:40]}: the longest answer allowed is a number from 1 on")
+    if request.get("tools") is not None and not isinstance(request["tools"], list):
+        raise InputRefused("tools is no list: write a list of definitions, or leave it out")
 
 
 def _with_prompt(row: Estimate, subject: Subject) -> Estimate:

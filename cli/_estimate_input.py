@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +58,15 @@ class Given(NamedTuple):
         return self.text.count("\n") + (not self.text.endswith("\n"))
 
 
+def model_names(given: Iterable[str]) -> tuple[str, ...]:
+    """The names in ``--model a,b``, which may be given again.  Raises click.BadParameter where it names none."""
+    texts = tuple(given)
+    names = tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+    if texts and not names:
+        raise click.BadParameter("it names no model: give one like openai/gpt-5-mini", param_hint="--model")
+    return names
+
+
 def read_given(path: str | None, text: str | None, kind: str | None) -> Given:
     """What to estimate: *text*, else the file at *path*, else stdin; *kind* is one of KINDS, None to tell by looking.
 
@@ -74,7 +83,7 @@ def read_given(path: str | None, text: str | None, kind: str | None) -> Given:
         if kind is None and name.endswith(PROMPT_SUFFIX):
             kind = "prompt"
         text = _decoded(sys.stdin.buffer.read() if path in (None, "-") else Path(name).read_bytes(), name)
-    if not _VISIBLE.search(text):
+    if kind != "prompt" and not _VISIBLE.search(text):
         what = "holds nothing but white space" if text else "is empty"
         raise InputRefused(f"{name} {what}: give a text, a request as JSON, or requests one a line")
     return Given(name, kind, text) if kind is not None else _told(text, name)

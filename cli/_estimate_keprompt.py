@@ -12,7 +12,7 @@ import click
 
 from keledger.journal import InputRefused, UsageError
 
-from ._estimate_input import PROMPT_SUFFIX, Given
+from ._estimate_input import PROMPT_SUFFIX, Given, model_names
 from ._options import Settings
 from ._run_estimate import show_estimate
 from ._run_request import Request, home_folder
@@ -20,8 +20,8 @@ from ._run_request import Request, home_folder
 FOLDER = "prompts"
 """Where KePrompt looks for prompts, below its working folder."""
 
-NOT_FOR_PROMPTS = ("calls", "max_output_tokens", "prompt", "prompt_version", "context")
-"""What a prompt says of itself, or its calls do."""
+NOT_FOR_PROMPTS = ("max_output_tokens", "prompt", "prompt_version", "context")
+"""What a prompt says itself."""
 
 
 def estimate_prompt(settings: Settings, told: Given, given: Mapping[str, Any]) -> None:
@@ -45,8 +45,8 @@ def estimate_prompt(settings: Settings, told: Given, given: Mapping[str, Any]) -
     if keprompt is None:
         raise InputRefused("a prompt file is rendered by KePrompt, and no keprompt is on PATH: pip install keprompt")
     command = [keprompt, "chat", "new", "--prompt", path.stem, "--json"]
-    for value in (*given["values"], *_model(given["models"])):
-        if "=" not in value:
+    for value in given["values"]:
+        if not value.partition("=")[0].strip() or "=" not in value:
             raise click.BadParameter(f"{value!r} is not NAME=VALUE", param_hint="--set")
         command += ["--set", value]
     options = ["--estimate", *(["--record"] if given["record"] else [])]
@@ -56,7 +56,9 @@ def estimate_prompt(settings: Settings, told: Given, given: Mapping[str, Any]) -
     before = Path.cwd()
     os.chdir(path.parent.parent)
     try:
-        status = show_estimate(Request([*options, "--", *command]), home)
+        status = show_estimate(
+            Request([*options, "--", *command]), home, models=model_names(given["models"]), calls=given["calls"]
+        )
     finally:
         os.chdir(before)
     if status:
@@ -69,11 +71,3 @@ def _has_content(path: Path) -> bool:
         return bool(path.read_bytes().strip())
     except OSError:
         return True
-
-
-def _model(given: tuple[str, ...]) -> list[str]:
-    """The model asked for, as KePrompt takes it; it runs a prompt with one at a time."""
-    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
-    if len(names) > 1:
-        raise UsageError("a prompt file is estimated with one model at a time: give one --model, as KePrompt names it")
-    return [f"model={name}" for name in names]

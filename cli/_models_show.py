@@ -12,7 +12,6 @@ from ._models_asked import UNKNOWN, Models, open_models, unit_prices
 from ._options import Settings, common_options, pass_settings
 from ._output import write_fields, write_json, write_table
 from ._prices_asked import find_model
-from ._prices_telling import told_price
 from ._table import Column, Table, count
 
 _TITLES = {
@@ -58,8 +57,8 @@ def show(settings: Settings, model: str) -> None:
     write_fields(
         {
             "Model": found.name,
-            "Input": f"{told_price(prices.input_price)} USD per million tokens",
-            "Output": f"{told_price(prices.output_price)} USD per million tokens",
+            "Input": _told_price(prices.input_price),
+            "Output": _told_price(prices.output_price),
             "Book": models.book.sha256,
             "Suggested": None if found.use else "never, as your config.toml says",
         }
@@ -102,3 +101,7 @@ def _table(found: ModelFacts) -> Table:
 
 def _told(value: str | int | bool) -> str:
     return count(value) if isinstance(value, int) else value
+
+
+def _told_price(usd_per_million: str | None) -> str:
+    return UNKNOWN if usd_per_million is None else f"{usd_per_million} USD per million tokens"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import sys
 import tempfile
@@ -17,17 +18,19 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from keledger.journal import Home, Ledger
+from keledger.journal import Ledger
 from keledger.journal.capture import launch
-from keledger.journal.estimates import Estimate
-from keledger.projections import open_projection
+from keledger.journal.estimates import Estimate, ManyEstimate, estimate_many
+from keledger.projections import Estimator, subject_of
 
+from ._book_asked import asked_model
 from ._estimate_tables import show
 from ._guard import guarded
 from ._options import Settings
 from ._run_request import Request, open_estimating, say
 
 _SQLITE = "sqlite:///"
+_MARKS = re.compile(r"\[/?[a-z_ ]*\]|[\u2500-\u257f]")
 
 CHATS = "prompts/chats.db"
 """Where KePrompt keeps its chats, below the working folder, unless a variable names another database."""
@@ -38,8 +41,11 @@ SETTINGS = ("~/.keprompt/config.toml", "keprompt.toml", ".keprompt.toml")
 """Where else KePrompt is told of another database; the first of these that is there and readable counts."""
 
 
-def show_estimate(request: Request, home: str) -> int:
-    """Run the command up to its first call, and show what that would take and cost; returns the exit status."""
+def show_estimate(request: Request, home: str, *, models: Sequence[str] = (), calls: int | None = None) -> int:
+    """Run the command up to its first call, and show what that would take and cost; returns the exit status.
+
+    *models* are others to estimate the same request with, in the place of its own; *calls* is how many such calls.
+    """
     problems: list[str] = []
     with tempfile.TemporaryFile() as output, _apart(problems):
         outcome = launch(
@@ -55,33 +61,49 @@ def show_estimate(request: Request, home: str) -> int:
             return _nothing(output, problems, outcome.status)
     for problem in problems:
         say(problem)
-    begin, found = outcome.estimates[0]
-    return guarded(lambda: _shown(request, home, begin, found))
+    begin, body, found = outcome.estimates[0]
+
+    def shown() -> int:
+        with Estimator.open(home) as estimator:
+            subjects = [subject_of(begin)._replace(**_named(estimator, name)) for name in models]
+            single = [estimator.estimate(body, subject) for subject in subjects] or [found]
+            rows = single if calls is None else [estimate_many([row], calls) for row in single]
+            ids = [_record(home, row, begin) for row in rows] if request.record else []
+            show(Settings(home, request.json), rows, ids, estimator.projection)
+        return 0
+
+    return guarded(shown)
 
 
-def _shown(request: Request, home: str, begin: Mapping[str, Any], found: Estimate) -> int:
-    ids = []
-    if request.record:
-        with Ledger.open(home) as ledger:
-            ids.append(ledger.record_estimate(found.fields(), {**begin, "origin": "command"}, for_call=False))
-    with open_projection(Home.at(home)) as projection:
-        show(Settings(home, request.json), [found], ids, projection)
-    return 0
+def _named(estimator: Estimator, name: str) -> dict[str, str]:
+    """The provider and model of a name.  Raises NotFound."""
+    provider, model = asked_model(estimator.projection, estimator.book, name)
+    return {"provider": provider, "model": model}
+
+
+def _record(home: str, row: Estimate | ManyEstimate, begin: Mapping[str, Any]) -> str:
+    """Journal an estimate of the call that *begin* tells of; returns its id."""
+    told = row.fields()
+    named = {name: told[name] for name in ("provider", "model")}
+    with Ledger.open(home) as ledger:
+        return ledger.record_estimate(told, {**begin, **named, "origin": "command"}, for_call=False)
 
 
 def _nothing(output: IO[bytes], problems: Sequence[str], status: int) -> int:
-    """Where no call came to be estimated: why, as KePrompt or keledger tells it, else all that the command wrote."""
+    """Where no call came to be estimated: why, as KePrompt or keledger tells it, else what the command wrote."""
     output.seek(0)
     written = output.read()
     for problem in problems:
         say(problem)
-    error = _error_of(written.decode("utf-8", "replace"))
+    envelope = _envelope(written.decode("utf-8", "replace"))
     if any(_refusal_of(problem) for problem in problems):
         return status or 1
-    if error is None:
+    if envelope is None:
         sys.stderr.buffer.write(written)
         sys.stderr.flush()
-    say(f"there is nothing to estimate: {error or 'the command ended without a call of a model'}")
+    error = envelope.get("error") if envelope is not None else None
+    why = _plain(error) if isinstance(error, str) and error else "the command ended without a call of a model"
+    say(f"there is nothing to estimate: {why}")
     return status or 1
 
 
@@ -90,15 +112,19 @@ def _refusal_of(problem: str) -> bool:
     return problem.startswith("call refused: ")
 
 
-def _error_of(written: str) -> str | None:
-    """The error that KePrompt's envelope tells of; None where there is no envelope."""
+def _envelope(written: str) -> dict[str, Any] | None:
+    """KePrompt's envelope in what the command wrote; None where there is none."""
     start = written.find("\n{\n") + 1 if not written.startswith("{\n") else 0
     try:
         envelope, _ = json.JSONDecoder().raw_decode(written[start:])
     except ValueError:
         return None
-    error = envelope.get("error") if isinstance(envelope, dict) else None
-    return " ".join(error.split()) if isinstance(error, str) and error else None
+    return envelope if isinstance(envelope, dict) and "success" in envelope else None
+
+
+def _plain(text: str) -> str:
+    """A sentence of KePrompt's on one line, without the marks by which it is coloured and framed."""
+    return " ".join(_MARKS.sub(" ", text).split())
 
 
 @contextmanager

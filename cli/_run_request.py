@@ -101,6 +101,8 @@ class Request:
             raise WrongUsage("no command given; try: keledger run -- keprompt chat new --prompt hello")
         if (self.record or self.json is not None) and not self.estimate and not self.help:
             raise WrongUsage("--record, --json and --pretty go with --estimate")
+        if self.estimate and not self.flags.keys().isdisjoint(("confirm_above", "estimates")):
+            raise WrongUsage("--estimate makes no call: leave out --confirm-above and --estimates")
 
     def _set(self, name: str, value: str) -> None:
         if name == "--tag":

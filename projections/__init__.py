@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._budget_costs import repriced_differences as repriced_differences
     from ._build import Progress as Progress
     from ._call_estimator import CallEstimator as CallEstimator
+    from ._call_estimator import subject_of as subject_of
     from ._changes import Change as Change
     from ._closing import check_closable as check_closable
     from ._closing import check_periods as check_periods
@@ -181,6 +182,7 @@ _PLACES = {
     "reprice_data": "_reprice",
     "run_sql": "_confined",
     "shown_totals": "_closings",
+    "subject_of": "_call_estimator",
     "token_ratio": "_prompt_profile",
 }
 
@@ -268,6 +270,7 @@ __all__ = [
     "repriced_differences",
     "run_sql",
     "shown_totals",
+    "subject_of",
     "token_ratio",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from keledger.journal import NotFound, now_us, pico_to_usd
@@ -13,6 +14,7 @@ from keledger.journal.estimates import (
     Counted,
     ModelFacts,
     Requirements,
+    cautious,
     choose,
     count_request,
     expected_costs,
@@ -44,14 +46,13 @@ class ChosenModel(NamedTuple):
     def sentence(self) -> str:
         """What was chosen, for people."""
         first = self.choice.chosen[0]
-        told = (
-            f'"model":"auto": {self.name}, expected to cost ${_usd(first.p50_pico)} (${_usd(first.p90_pico)} if large)'
-        )
+        told = f'"model":"auto": {self.name}, expected to cost {_dollars(first.p50_pico)}'
+        told += f" ({_dollars(first.p90_pico)} if large)"
         others = len(self.choice.chosen) - 1
         if not others:
             return f"{told}; no other that was offered is good enough"
         second = self.choice.chosen[1]
-        return f"{told}; {others:,} more would do, the next {self._name(second)} at ${_usd(second.p50_pico)}"
+        return f"{told}; {others:,} more would do, the next {self._name(second)} at {_dollars(second.p50_pico)}"
 
     def fields(self) -> dict[str, Any]:
         """The fields of ``model.chosen`` but those that say of which call."""
@@ -150,7 +151,8 @@ class _Candidates:
         self._estimator, self._subject, self._request = estimator, subject, request
         self._at_us = now_us()
         self._called = {(profile.provider, profile.model) for profile in profiles}
-        self._most_called = max(profiles, key=lambda profile: profile.calls, default=None)
+        most_called = max(profiles, key=lambda profile: profile.calls, default=None)
+        self._most_called = None if most_called is None else cautious(most_called, estimator.book)
         self._counts: dict[object, Counted] = {}
 
     def of(self, models: Sequence[ModelFacts]) -> Iterator[Candidate]:
@@ -202,3 +204,8 @@ def _named(name: str) -> dict[str, str]:
 
 def _usd(pico: int | None) -> str | None:
     return None if pico is None else pico_to_usd(pico)
+
+
+def _dollars(pico: int | None) -> str:
+    """An amount for people, in six decimals; a candidate that was chosen has one."""
+    return f"${Decimal(pico or 0).scaleb(-12):,.6f}"

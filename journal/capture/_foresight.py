@@ -65,8 +65,8 @@ class Foresight:
     def __init__(self, open_estimating: Callable[[], Estimating]) -> None:
         self._open = open_estimating
         self._estimating: Estimating | None = None
-        self.estimates: list[tuple[Mapping[str, Any], Estimate]] = []
-        """What was told where no call was to be made, and of which call."""
+        self.estimates: list[tuple[Mapping[str, Any], object, Estimate]] = []
+        """Where no call was to be made: what is known of it, its request, and what was told."""
 
     @property
     def estimating(self) -> Estimating:
@@ -96,10 +96,13 @@ def sentences(found: Estimate) -> list[str]:
     else:
         most = f", at most {_dollars(cost.max_usd)}" if cost.max_usd is not None else ""
         told.append(f"expected to cost {_dollars(cost.p50_usd)}, nine of ten below {_dollars(cost.p90_usd)}{most}")
-    learned = "no past calls" if taken.basis == "prior" else f"{taken.calls:,} calls of the {taken.basis}"
-    outputs = "no past calls" if answer.basis == "prior" else f"{answer.calls:,} calls of the {answer.basis}"
+    learned, outputs = _calls(taken.basis, taken.calls), _calls(answer.basis, answer.calls)
     told.append(f"counted by {found.method}; input learned from {learned}, output from {outputs}")
     return [*told, *found.notes]
+
+
+def _calls(basis: str, calls: int) -> str:
+    return "no past calls" if basis == "prior" else f"{calls:,} call{'' if calls == 1 else 's'} of the {basis}"
 
 
 def _dollars(usd: str) -> str:

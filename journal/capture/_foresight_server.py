@@ -114,7 +114,7 @@ class ForesightServer(CallServer):
                 super()._admit(client, begin)
             return
         if wants.only:
-            self.foresight.estimates.append((begin, found))
+            self.foresight.estimates.append((begin, request, found))
             client.reply("refuse", begin["id"], text="only an estimate was asked for, and nothing was sent")
         elif limit_usd is not None and must_be_confirmed(found, limit_usd):
             self._ask(client, begin, limit_usd, found, sentences(found))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ._calibration import fit_model as fit_model
     from ._call_profile import CallProfile as CallProfile
     from ._call_profile import Ratio as Ratio
+    from ._call_profile import cautious as cautious
     from ._call_profile import expected_costs as expected_costs
     from ._choice import Candidate as Candidate
     from ._choice import Choice as Choice
@@ -110,6 +111,7 @@ __all__ = [
     "Stated",
     "Terms",
     "accuracy",
+    "cautious",
     "choose",
     "count_prompt",
     "count_request",
@@ -163,6 +165,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "_call_profile": (
         "CallProfile",
         "Ratio",
+        "cautious",
         "expected_costs",
     ),
     "_choice": (

@@ -7,15 +7,18 @@ tokenizers, which are ranges: a usual call (p50) by the middle, one that only a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from keledger.journal._limits import INTEGER_MAX
+from keledger.journal._model_limits import limits_of
 from keledger.journal._money import usd_to_pico
 from keledger.journal.prices import Book
 
 from ._choice import Candidate
+from ._estimate import output_prior
 from ._models import ModelFacts, row_key
+from ._output import ANSWERS_MIN, PastOutput, fit_output
 
 RATIO_UNIT = 10_000
 """Ratios of tokens are whole numbers of these parts of one."""
@@ -112,11 +115,27 @@ def expected_costs(
     """
     if not profiles:
         raise ValueError("there is no profile")
+    profiles = [cautious(profile, book) for profile in profiles]
     by_key = {_key(book, profile): profile for profile in sorted(profiles, key=lambda each: each.calls)}
     most_called = max(profiles, key=lambda each: each.calls)
     for model in models:
         own = by_key.get((model.provider, model.model))
         yield _candidate(model, own or most_called, own is not None, book, at_us, ratios)
+
+
+def cautious(profile: CallProfile, book: Book) -> CallProfile:
+    """The profile with answers as an estimate expects them, where there are too few calls to show a large one.
+
+    One call says next to nothing of what only a tenth of all exceeds; nor do eight.  That calls have no answer at all,
+    as those for embeddings, one of them shows.
+    """
+    is_enough = profile.calls >= ANSWERS_MIN or profile.output_p90 == 0
+    if profile.provider is None or profile.model is None or is_enough:
+        return profile
+    limits = limits_of(book, profile.provider, profile.model)
+    seen = [PastOutput(profile.input_p50, profile.output_p50)] * profile.calls
+    expected = fit_output(seen, (), output_prior(limits)).estimate(profile.input_p50, limit=limits.output_limit)
+    return replace(profile, output_p50=expected.p50, output_p90=max(expected.p90, profile.output_p90))
 
 
 def _key(book: Book, profile: CallProfile) -> tuple[str, str] | None:

@@ -393,7 +393,10 @@ def test_a_model_without_a_price_is_told_in_tokens_once_it_was_called() -> None:
     refused = keledger("estimate", "-m", "acme/unheard-of", "--text", TEXT)
     assert (refused.status, refused.complaint) == (
         1,
-        "acme/unheard-of has no price here, for no rule says which model it is",
+        (
+            "acme/unheard-of has no price here, for no rule says which model it is; "
+            "keledger prices set PROVIDER/MODEL --input 0.25 --output 2 gives a model a price"
+        ),
     )
     call(provider="acme", model="unheard-of")
     for name in ("acme/unheard-of", "unheard-of"):
@@ -695,3 +698,24 @@ def test_ten_megabytes_are_held_twice_and_no_more(tmp_path: Path, suffix: str) -
         peaks.append(peak_bytes)
         assert outcome.json["rows"][0]["counted_tokens"] > 200 * times
     assert peaks[1] - peaks[0] < (2.5 if suffix == "txt" else 4) * 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("max_tokens", -4, "max_tokens is -4: the longest answer allowed is a number from 1 on"),
+        ("max_completion_tokens", "many", 'max_completion_tokens is "many": the longest answer'),
+        ("max_output_tokens", True, "max_output_tokens is true: the longest answer"),
+        ("tools", "x", "tools is no list: write a list of definitions, or leave it out"),
+    ],
+)
+def test_a_field_that_no_provider_would_take(tmp_path: Path, field: str, value: object, complaint: str) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps({"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hi"}], field: value}))
+    refused = keledger("estimate", str(path))
+    assert (refused.status, refused.out) == (1, "")
+    assert complaint in refused.complaint
+
+
+def test_an_empty_name_of_a_prompt_is_none() -> None:
+    assert keledger("estimate", *MODEL, "--prompt", " ", "--text", TEXT).status == 2

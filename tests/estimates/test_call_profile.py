@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keledger.journal import usd_to_pico
-from keledger.journal.estimates import CallProfile, Candidate, Fact, ModelFacts, Ratio, expected_costs
+from keledger.journal.estimates import CallProfile, Candidate, Fact, ModelFacts, Ratio, cautious, expected_costs
 from keledger.journal.prices import Book, Cell
 from tests.budgets.books import book_of, shipped
 
@@ -140,3 +142,21 @@ def test_a_large_call_is_never_cheaper_nor_smaller(
     assert found.p90_pico is not None
     assert 0 <= found.p50_pico <= found.p90_pico
     assert found.input_tokens >= (input_p50 + more_input) * least // 10_000
+
+
+@pytest.mark.parametrize("calls", [1, 2, 5, 8])
+def test_few_calls_do_not_show_what_a_large_one_takes(calls: int) -> None:
+    """The fewer, the more is thought possible; from nine on, what was seen is what is expected."""
+    profile = CallProfile("openai", "gpt-5-mini", calls, 1000, 1000, 254, 254)
+    told = cautious(profile, shipped())
+    assert 240 <= told.output_p50 <= 260
+    assert told.output_p90 > 3 * told.output_p50
+    assert told.output_p90 > cautious(dataclasses.replace(profile, calls=calls + 1), shipped()).output_p90 or calls == 8
+    enough = dataclasses.replace(profile, calls=9)
+    assert cautious(enough, shipped()) == enough
+    assert (told.input_p50, told.input_p90) == (1000, 1000)
+
+
+def test_an_answer_that_was_seen_is_possible() -> None:
+    profile = CallProfile("openai", "gpt-5-mini", 3, 1000, 1000, 300, 90_000)
+    assert cautious(profile, shipped()).output_p90 == 90_000

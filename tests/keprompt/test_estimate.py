@@ -169,17 +169,47 @@ def test_a_prompt_file_is_rendered_by_keprompt(stage_of: Callable[[str], Stage],
         ('.prompt "name":"Ask","version":"1","params":{"model":"openai/gpt-0"}\n.user hi\n.exec\n', "gpt-0"),
         ('.prompt "name":"Ask","version":"1","params":{"model":"openai/gpt-5-mini"}\n.exec not json\n', "not json"),
         ('.prompt "name":"Ask","version":"1"\n.print hi\n.exit\n', "without a call"),
+        ("just a text\n", "must be a .prompt statement"),
     ],
 )  # fmt: skip
 def test_a_prompt_that_keprompt_cannot_run_is_told_in_one_sentence(stage: Stage, content: str, said: str) -> None:
     (stage.workspace / "prompts" / "ask.prompt").write_text(content)
     status, output, errors = estimate_file(stage, "prompts/ask.prompt", "--set", "ask=hi")
     assert (status, output) == (1, "")
-    last = errors.splitlines()[-1]
-    assert last.startswith("keledger: there is nothing to estimate: ")
-    assert said in last
-    assert "Traceback" not in errors
+    assert errors.startswith("keledger: there is nothing to estimate: ")
+    assert (errors.count("\n"), "[red]" in errors, "\u2502" in errors) == (1, False, False)
+    assert said in errors
     assert stage.provider.asked == []
+
+
+def test_a_prompt_file_is_compared_over_models_and_taken_many_times(stage: Stage) -> None:
+    asked = ("prompts/ask.prompt", "--set", "ask=hi", "--json")
+    _, output, _ = estimate_file(stage, *asked)
+    [own] = json.loads(output)["rows"]
+    status, output, errors = estimate_file(stage, *asked, "--model", "gpt-5-mini,claude-haiku-4-5", "--record")
+    assert status == 0, errors
+    rows = json.loads(output)["rows"]
+    assert [row["model"] for row in rows] == ["gpt-5-mini", "claude-haiku-4-5"]
+    assert rows[0]["input_tokens"] == own["input_tokens"]
+    assert rows[1]["method"].startswith("proxy:o200k_base*")
+    journaled = estimates(stage.home)
+    assert [event["model"] for event in journaled] == ["gpt-5-mini", "claude-haiku-4-5"]
+    assert {event["prompt"] for event in journaled} == {"Ask"}
+    status, output, errors = estimate_file(stage, *asked, "--calls", "100")
+    assert status == 0, errors
+    [many] = json.loads(output)["rows"]
+    assert (many["calls"], many["counted_tokens"]) == (100, 100 * own["counted_tokens"])
+    status, output, errors = estimate_file(stage, *asked, "--model", "gpt-0")
+    assert (status, output, errors.count("\n")) == (1, "", 1)
+    assert errors.startswith("keledger: gpt-0 has no price here")
+    assert stage.provider.asked == []
+
+
+@pytest.mark.parametrize("value", ["ask", "=hi", " =hi"])
+def test_a_variable_has_a_name_and_a_value(stage: Stage, value: str) -> None:
+    status, output, errors = estimate_file(stage, "prompts/ask.prompt", "--set", value)
+    assert (status, output) == (2, "")
+    assert "is not NAME=VALUE" in errors
 
 
 def test_a_prompt_that_says_nothing(stage: Stage) -> None:
