@@ -113,6 +113,7 @@ def test_the_fields_of_the_event(book: Book) -> None:
         "calls": 1,
         "method": "tiktoken:o200k_base",
         "counted_tokens": 100,
+        "estimator": 1,
         "input_tokens": {"p5": 100, "p50": 100, "p95": 100, "basis": "prompt", "calls": 20, "ratio": "1"},
         "output_tokens": {"p50": 50, "p90": 50, "max": 128_000, "basis": "prompt", "calls": 20},
         "cost": {

@@ -29,7 +29,7 @@ CALL_COLUMNS = [
     "cache_read_input_tokens", "cache_creation_input_tokens", "reasoning_output_tokens", "cost_usd",
     "recorded_cost_usd", "reported_cost_usd", "cost_state", "user", "project", "team", "cost_center", "recorded_user",
     "recorded_project", "recorded_team", "recorded_cost_center", "tags", "duration_ms", "origin", "quality", "run",
-    "http_status", "error_type",
+    "http_status", "error_type", "estimate_id",
 ]  # fmt: skip
 
 
