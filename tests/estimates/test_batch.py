@@ -95,6 +95,15 @@ def test_what_is_not_known_of_a_prompt_does_not_cancel_out() -> None:
     assert known.input_p95 < 1.15 * known.input_p50
 
 
+def test_what_comes_in_runs_leaves_more_to_chance() -> None:
+    """The same answers: where long ones follow each other, the next may all be long, or all short."""
+    mixed = [50, 150] * 150
+    in_runs = [50] * 75 + [150] * 75 + [50] * 75 + [150] * 75
+    narrow, wide = (told(part(*[10] * 40, outputs=outputs)) for outputs in (mixed, in_runs))
+    assert narrow.output_p90 < 4_300 < 4_600 < wide.output_p90
+    assert narrow.output_p50 == pytest.approx(wide.output_p50, rel=0.1)
+
+
 def test_a_hundred_thousand_calls_are_like_a_thousand_times_a_hundred() -> None:
     draw = random.Random(7)
     outputs = [round(draw.lognormvariate(5, 0.7)) for _ in range(300)]

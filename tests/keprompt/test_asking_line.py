@@ -14,6 +14,7 @@ import pytest
 
 from keledger.cli._run_request import open_estimating
 from keledger.journal import Home, Ledger
+from keledger.journal._money import pico_to_usd, usd_to_pico
 from keledger.journal.capture import client
 from keledger.journal.capture._foresight_server import ForesightServer
 
@@ -21,7 +22,7 @@ from .line_ends import begin_facts, connect
 from .support import events_of
 
 LOW = "0.000001"
-REQUEST = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Name three lakes."}]}
+REQUEST: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Name three lakes."}]}
 FLAGS = {"run_flags": {"confirm_above": LOW}}
 
 
@@ -115,6 +116,35 @@ def test_an_answer_counts_for_the_call_that_was_asked_about_and_once(asking: Ask
     assert asking.reply() is None
     asking.finish()
     assert made(home) == [("estimate.made", "no")]
+
+
+def asked_about(asking: Asking, above_usd: str, model: str) -> bool:
+    """Whether a call of this model is asked about where nobody was told more than that; it is not made."""
+    begin = begin_facts(run_flags={"confirm_above": above_usd}, model=model)
+    asking.send(type="begin", begin=begin)
+    assert asking.kinds(1) == ["show"]
+    asking.send(type="request", begin=begin, request={**REQUEST, "model": model})
+    [kind] = asking.kinds(1)
+    if kind == "confirm":
+        asking.send(type="answer", begin=begin, answer="no")
+        return asking.kinds(1) == ["refuse"]
+    asking.send(type="unsent", id=begin["id"])
+    assert kind == "go"
+    return False
+
+
+def test_it_is_the_cost_of_nine_of_ten_that_decides(asking: Asking, home: Home) -> None:
+    assert asked_about(asking, LOW, REQUEST["model"])
+    [cost] = [event["cost"] for event in events_of(home) if event["type"] == "estimate.made"]
+    p90_pico = usd_to_pico(cost["p90_usd"])
+    assert usd_to_pico(cost["p50_usd"]) < p90_pico - 1
+    assert asked_about(asking, pico_to_usd(p90_pico - 1), REQUEST["model"])
+    assert not asked_about(asking, cost["p90_usd"], REQUEST["model"])
+
+
+def test_a_cost_that_nobody_knows_is_above_any_limit(asking: Asking) -> None:
+    assert asked_about(asking, "1000000", "gpt-nobody-knows")
+    assert not asked_about(asking, "1000000", REQUEST["model"])
 
 
 @pytest.mark.parametrize("answer", ["maybe", None, ["yes"], "y", True])
