@@ -457,7 +457,7 @@ class ManyBudgets(Budgets):
 
 TestManyBudgets = pytest.mark.exhaustive(ManyBudgets.TestCase)
 TestManyBudgets.settings = settings(
-    max_examples=80,
+    max_examples=50,
     stateful_step_count=50,
     deadline=None,
     database=None,
