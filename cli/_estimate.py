@@ -11,6 +11,7 @@ import click
 
 from keledger.journal import Home, InputRefused, Ledger, NotFound, UsageError, current_prices
 from keledger.journal._identity import new_id
+from keledger.journal.capture.shape import LIMITS
 from keledger.journal.estimates import Estimate, ManyEstimate, estimate_many
 from keledger.journal.prices import Book
 from keledger.projections import Estimator, Subject, open_projection
@@ -39,10 +40,6 @@ CALLS_MAX = 10**9
 _CALLED = """
     SELECT DISTINCT provider, model FROM call_fact WHERE model = ? AND provider = COALESCE(?, provider) ORDER BY ALL
 """
-
-
-LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-"""What requests call the longest answer allowed, at their top."""
 
 SET_EXAMPLE = "PROVIDER/MODEL --input 0.25 --output 2"
 

@@ -13,7 +13,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 
 import click
 
@@ -24,8 +24,6 @@ TEXT_WIDTH_LAST = 4
 """Where there is nothing left to leave out, texts are cut to this, so that numbers stay whole."""
 
 GAP = "  "
-MONEY_DECIMALS = 6
-"""Shown in tables; JSON, SQL and ``keledger call`` have every digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +186,10 @@ def count(value: int) -> str:
 
 
 def money(usd: str) -> str:
-    """An amount in USD for a table, rounded half-even to six decimals; what would round to nothing says so."""
-    amount = Decimal(usd)
-    rounded = amount.quantize(Decimal(1).scaleb(-MONEY_DECIMALS), ROUND_HALF_EVEN)
-    if amount and not rounded:
-        return f"{'-' if amount < 0 else ''}<${Decimal(1).scaleb(-MONEY_DECIMALS):f}"
-    return f"{'-' if amount < 0 else ''}${abs(rounded):,}"
+    """An amount in USD for a table, rounded to six decimals."""
+    from keledger.journal._money import shown_usd  # late, for help texts import this module and need no money
+
+    return shown_usd(usd)
 
 
 def exact_money(usd: str) -> str:

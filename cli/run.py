@@ -117,7 +117,7 @@ def _expected(outcome: Outcome, calls: int) -> str:
 
     known = [Decimal(usd) for usd in outcome.expected_usd if usd is not None]
     of = "" if len(known) == calls else f" for {len(known):,} of them"
-    return f" (estimated ${sum(known):,.6f}{of})" if known else " (no estimate: nobody knew a price)"
+    return f" (estimated {_dollars(f'{sum(known):f}')}{of})" if known else " (no estimate: nobody knew a price)"
 
 
 def _cost(totals: Totals) -> str:
@@ -127,6 +127,6 @@ def _cost(totals: Totals) -> str:
 
 
 def _dollars(amount: str) -> str:
-    from decimal import Decimal
+    from keledger.journal._money import shown_usd
 
-    return f"${Decimal(amount):,.6f}".replace("$-", "-$")
+    return shown_usd(amount)

@@ -23,6 +23,9 @@ PRICE_PATTERN = r"^(?:0|[1-9][0-9]{0,11}(?:\.[0-9]{0,5}[1-9])?|0\.[0-9]{0,5}[1-9
 """The one spelling of a price in USD per million units: not negative, on the grid of 1e-6, below 10^12, so that its
 picodollars a unit fit DECIMAL(18,0)."""
 
+SHOWN_DECIMALS = 6
+"""A short call costs some millionths of a dollar."""
+
 _USD = re.compile(USD_PATTERN)
 _PRICE = re.compile(PRICE_PATTERN)
 _USD_END = 10**15 * PICODOLLARS
@@ -47,6 +50,16 @@ def pico_to_usd(picodollars: int) -> str:
     whole, fraction = divmod(magnitude, PICODOLLARS)
     sign = "-" if picodollars < 0 else ""
     return f"{sign}{whole}.{fraction:012}".rstrip("0") if fraction else f"{sign}{whole}"
+
+
+def shown_usd(text: str) -> str:
+    """Dollars for people, rounded half-even to six decimals; what would round to nothing says so (``<$0.000001``)."""
+    from decimal import ROUND_HALF_EVEN, Decimal  # nothing else of the write side needs it
+
+    amount, least = Decimal(text), Decimal(1).scaleb(-SHOWN_DECIMALS)
+    rounded = amount.quantize(least, ROUND_HALF_EVEN)
+    sign = "-" if amount < 0 else ""
+    return f"{sign}<${least:f}" if amount and not rounded else f"{sign}${abs(rounded):,}"
 
 
 def check_adjusted(picodollars: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from keledger.journal import NotFound, now_us, pico_to_usd
+from keledger.journal._money import shown_usd
 from keledger.journal.estimates import (
     CallProfile,
     Candidate,
@@ -207,5 +207,5 @@ def _usd(pico: int | None) -> str | None:
 
 
 def _dollars(pico: int | None) -> str:
-    """An amount for people, in six decimals; a candidate that was chosen has one."""
-    return f"${Decimal(pico or 0).scaleb(-12):,.6f}"
+    """An amount for people; a candidate that was chosen has one."""
+    return shown_usd(pico_to_usd(pico or 0))

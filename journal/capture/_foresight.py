@@ -86,6 +86,8 @@ def must_be_confirmed(found: Estimate, confirm_above_usd: str) -> bool:
 
 def sentences(found: Estimate) -> list[str]:
     """An estimate for people, a sentence each."""
+    from keledger.journal._money import shown_usd
+
     taken, answer, cost = found.input, found.output, found.cost
     name = f"{found.terms.provider}/{found.terms.model}"
     most = f", at most {answer.max:,}" if answer.max is not None else ""
@@ -94,8 +96,8 @@ def sentences(found: Estimate) -> list[str]:
     if cost.p50_usd is None or cost.p90_usd is None:
         told.append(f"what it costs is not known: nobody has a price for {', '.join(cost.missing) or 'it'}")
     else:
-        most = f", at most {_dollars(cost.max_usd)}" if cost.max_usd is not None else ""
-        told.append(f"expected to cost {_dollars(cost.p50_usd)}, nine of ten below {_dollars(cost.p90_usd)}{most}")
+        most = f", at most {shown_usd(cost.max_usd)}" if cost.max_usd is not None else ""
+        told.append(f"expected to cost {shown_usd(cost.p50_usd)}, nine of ten below {shown_usd(cost.p90_usd)}{most}")
     learned, outputs = _calls(taken.basis, taken.calls), _calls(answer.basis, answer.calls)
     told.append(f"counted by {found.method}; input learned from {learned}, output from {outputs}")
     return [*told, *found.notes]
@@ -103,9 +105,3 @@ def sentences(found: Estimate) -> list[str]:
 
 def _calls(basis: str, calls: int) -> str:
     return "no past calls" if basis == "prior" else f"{calls:,} call{'' if calls == 1 else 's'} of the {basis}"
-
-
-def _dollars(usd: str) -> str:
-    from decimal import Decimal
-
-    return f"${Decimal(usd):,.6f}"

@@ -119,7 +119,7 @@ def test_an_answer_counts_for_the_call_that_was_asked_about_and_once(asking: Ask
 
 
 def asked_about(asking: Asking, above_usd: str, model: str) -> bool:
-    """Whether a call of this model is asked about where nobody was told more than that; it is not made."""
+    """Whether a call of this model is asked about with that limit.  It is not made."""
     begin = begin_facts(run_flags={"confirm_above": above_usd}, model=model)
     asking.send(type="begin", begin=begin)
     assert asking.kinds(1) == ["show"]
