@@ -155,7 +155,7 @@ STEPS = {
 }  # fmt: skip
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), length=st.integers(6, 22))
 def test_closed_months_keep_their_digits_and_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, seed: int, length: int

@@ -146,7 +146,7 @@ def left(home: Home) -> Decimal:
         return Decimal(row(ledger)["left_usd"])
 
 
-@pytest.mark.parametrize("calls", [3, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("calls", [3, pytest.param(30, marks=pytest.mark.exhaustive)])
 def test_many_processes_never_overspend_a_budget_and_are_refused_only_what_does_not_fit(home: Home, calls: int) -> None:
     set_budget(home, limit=str(LIMIT), warn="50,90")
     with racing(Race(home, calls)) as children:
@@ -162,7 +162,7 @@ def test_many_processes_never_overspend_a_budget_and_are_refused_only_what_does_
     assert left(home) < smallest < LIMIT / 500
 
 
-@pytest.mark.parametrize("calls", [4, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("calls", [4, pytest.param(30, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("on_lost", ["count", "release"])
 def test_processes_that_are_killed_at_any_moment_lose_their_holds_and_no_money(
     home: Home, calls: int, on_lost: str

@@ -28,7 +28,11 @@ SUITE = (
     "tests/promises/test_06_a_fault_stays_where_it_is.py",
     "tests/promises/test_06_other_things_in_its_places.py",
     "tests/promises/test_06_the_lock.py",
-    "--deselect=tests/journal/test_append.py::test_eight_processes_append_while_two_read",  # long, and nothing new here
+    # Long, and nothing new here: what a fault makes a writer do to a file, those that are left show too.
+    "--deselect=tests/journal/test_append.py::test_eight_processes_append_while_two_read",
+    "--deselect=tests/promises/test_01_returned_is_durable.py::test_a_power_cut_at_any_call_loses_nothing_acknowledged",
+    "--deselect=tests/promises/test_03_three_outcomes.py::test_each_call_fails_from_some_moment_on",
+    "--deselect=tests/promises/test_03_three_outcomes.py::test_a_kill_at_any_call_may_be_answered_by_sending_all_again",
 )
 """The tests of what writes.  Those of what reads damage the journal themselves."""
 FEWEST_PASSED = 250

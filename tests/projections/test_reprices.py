@@ -338,59 +338,68 @@ def test_a_book_that_is_missing_and_found_again(used: Home) -> None:
         assert projection.findings == ()
 
 
-ODD = [
-    pytest.param({"normalizer": 99}, "upgrade keledger", id="newer normaliser"),
-    pytest.param({"pricer": 2}, "upgrade keledger", id="newer pricer"),
-    pytest.param({"normalizer": 0}, "upgrade keledger", id="normaliser that no release had"),
-    pytest.param({"selector": {"weather": "rain"}}, "does not know", id="unknown selector"),
-    pytest.param({"selector": {"only": "mondays"}}, "does not know", id="unknown only"),
-    pytest.param({"selector": {"where": [{"column": "weather", "value": "x"}]}}, "no column", id="unknown column"),
-    pytest.param({"selector": {"where": [{"value": "x"}]}}, "cannot be read", id="no column"),
-    pytest.param({"selector": {"where": "project"}}, "cannot be read", id="where is a text"),
-    pytest.param(
-        {"selector": {"where": [{"column": "project", "value": 7}]}}, "cannot be read", id="value is a number"
-    ),
-    pytest.param({"selector": {"started_from": "yesterday"}}, "cannot be read", id="no time"),
-    pytest.param({"selector": {"started_from": 7}}, "cannot be read", id="time is a number"),
-    pytest.param({"selector": []}, "cannot be read", id="selector is a list"),
-    pytest.param({"selector": None}, "cannot be read", id="selector is null"),
-    pytest.param({"through": [{"writer": "w"}]}, "cannot be read", id="position without seq"),
-    pytest.param({"through": {"w": 1}}, "cannot be read", id="through is an object"),
-    pytest.param({"through": [{"writer": "w", "seq": 2**70, "hash": "0"}]}, "cannot be read", id="huge seq"),
-    pytest.param({"through": None}, "cannot be read", id="through is null"),
-    pytest.param({"book": None}, "is not applied", id="book is null"),
-    pytest.param({"book": "../writer.json"}, "is not applied", id="book is a path"),
-    pytest.param({"book": "0" * 64}, "is not applied", id="book is not there"),
-    pytest.param({"normalizer": "one"}, "cannot be read", id="normaliser is a text"),
-    pytest.param({"calls": None}, "cannot be read", id="calls is null"),
+ODD: list[tuple[dict[str, Any], str]] = [
+    ({"normalizer": 99}, "upgrade keledger"),
+    ({"pricer": 2}, "upgrade keledger"),
+    ({"normalizer": 0}, "upgrade keledger"),
+    ({"selector": {"weather": "rain"}}, "does not know"),
+    ({"selector": {"only": "mondays"}}, "does not know"),
+    ({"selector": {"where": [{"column": "weather", "value": "x"}]}}, "no column"),
+    ({"selector": {"where": [{"value": "x"}]}}, "cannot be read"),
+    ({"selector": {"where": "project"}}, "cannot be read"),
+    ({"selector": {"where": [{"column": "project", "value": 7}]}}, "cannot be read"),
+    ({"selector": {"started_from": "yesterday"}}, "cannot be read"),
+    ({"selector": {"started_from": 7}}, "cannot be read"),
+    ({"selector": []}, "cannot be read"),
+    ({"selector": None}, "cannot be read"),
+    ({"through": [{"writer": "w"}]}, "cannot be read"),
+    ({"through": {"w": 1}}, "cannot be read"),
+    ({"through": [{"writer": "w", "seq": 2**70, "hash": "0"}]}, "cannot be read"),
+    ({"through": None}, "cannot be read"),
+    ({"book": None}, "is not applied"),
+    ({"book": "../writer.json"}, "is not applied"),
+    ({"book": "0" * 64}, "is not applied"),
+    ({"normalizer": "one"}, "cannot be read"),
+    ({"calls": None}, "cannot be read"),
 ]
 
 
-@pytest.mark.parametrize(("changed", "told"), ODD)
-def test_what_this_release_cannot_apply(used: Home, changed: dict[str, Any], told: str) -> None:
-    """It is kept, told and left out, in memory and in a layer; other reprices stand."""
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_what_this_release_cannot_apply(used: Home, rebuilt: bool) -> None:
+    """Each is kept, told and left out, in memory and in a layer; other reprices stand."""
     other = reprice(used, book_named(used, "halved"), Selector(where=(("project", "crm"),)))
     before = digest_of(used)
-    odd = _forged(used, changed)
-    for _ in range(2):
-        with open_projection(used) as projection:
-            (message,) = (finding.message for finding in projection.findings if finding.kind == "reprice_unapplied")
-            assert digest(projection) == before
-        assert told in message
+    forged = _forged(used, *(changed for changed, _ in ODD))
+    if rebuilt:
         rebuild(used)
-    undo(used, odd)
+    with open_projection(used) as projection:
+        messages = [finding.message for finding in projection.findings if finding.kind == "reprice_unapplied"]
+        seq_of: dict[str, int] = dict(projection.query("SELECT id, seq FROM other_line"))
+        assert digest(projection) == before
+    assert len(messages) == len(ODD)
+    for event_id, (_, told) in zip(forged, ODD, strict=True):
+        places = (event_id, f"at seq {seq_of[event_id]} ")
+        (message,) = (message for message in messages if any(place in message for place in places))
+        assert told in message
+        undo(used, event_id)
     with open_projection(used) as projection:
         listed = {row.id: row.reverted_at for row in list_reprices(projection)}
     assert listed[str(other)] is None
+    assert None not in {listed[event_id] for event_id in forged}
 
 
-def _forged(home: Home, changed: dict[str, Any], event_type: str = "reprice.applied") -> str:
-    """Append the last reprice once more, of another id and with other data."""
+def _forged(home: Home, *changed: dict[str, Any]) -> list[str]:
+    """Append the one reprice that there is again, each time of another id and with other data."""
     with open_projection(home) as projection:
         ((text,),) = projection.query("SELECT data FROM other_line WHERE type = 'reprice.applied'")
-    event_id = "01a1ff7c-0000-7000-8000-00000000000a"
-    append(home, NewEvent(event_type, event_id, json.dumps(orjson.loads(text) | changed).encode()))
-    return event_id
+    forged = [
+        NewEvent(
+            "reprice.applied", f"01a1ff7c-0000-7000-8000-{number:012x}", json.dumps(orjson.loads(text) | other).encode()
+        )
+        for number, other in enumerate(changed)
+    ]
+    append(home, *forged)
+    return [event.id for event in forged]
 
 
 def test_a_reprice_that_names_nobody_covers_nothing(used: Home) -> None:
