@@ -33,6 +33,9 @@ _CARRIED = {
 """What is kept of a call that is priced: its input, and what a token of it costs plain, read from and written to a
 cache."""
 
+_CHAINED = ("provider", "model", "prompt", "prompt_version")
+"""What calls that could share a cache have in common, beside the row of the report."""
+
 
 class Lifetime(NamedTuple):
     """How long a cache keeps what nobody reads, and which of a call's columns has the price of writing for so long."""
@@ -87,19 +90,23 @@ def caching_by_row(connection: Connection, book: Book, options: ReportOptions) -
     _price(connection, book, options)
     _find_minimums(connection, book)
     names = [f"column_{number}" for number in range(len(options.by))]
-    expressions = list(map(column, options.by))
+    expressions = dict(zip(names, map(column, options.by), strict=True))
     condition, parameters = options.condition()
-    statement = engine.sql("duckdb_cache_calls").format(
-        columns="".join(f"{each} AS {name}, " for each, name in zip(expressions, names, strict=True)),
-        expressions=", ".join(expressions),
+    chains = engine.sql("duckdb_cache_chains").format(
+        columns=", ".join(f"{each} AS {name}" for name, each in expressions.items()),
+        names=", ".join(f"k.{name}" for name in names),
         condition=condition,
     )
-    connection.execute(statement, parameters)
+    connection.execute(chains, parameters)
+    alike = expressions | {name: f"c.{name}" for name in _CHAINED}
+    same = " AND ".join(f"k.{name} IS NOT DISTINCT FROM {each}" for name, each in alike.items())
+    connection.execute(engine.sql("duckdb_cache_calls").format(same=same, condition=condition), parameters)
+    connection.execute("DROP TABLE cache_price")  # as large as what was made of it
     found: dict[int, dict[str, CachingSums]] = {}
     for lifetime in LIFETIMES:
         for place, sums in _sums(connection, lifetime):
             found.setdefault(place, {})[lifetime.name] = sums
-    keys = connection.execute(f"SELECT DISTINCT place, {', '.join(names)} FROM cache_call").fetchall()
+    keys = connection.execute(f"SELECT DISTINCT place, {', '.join(names)} FROM cache_chain").fetchall()
     return {tuple(values): found[place] for place, *values in keys if place in found}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keledger.journal import KeledgerError
 from keledger.journal.usage import NORMALIZER_VERSION
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ class CacheDamaged(Exception):
 def noticing_damage() -> Iterator[None]:
     """Turn what DuckDB raises for a bad file into CacheDamaged, and leave its other errors alone.
 
-    A block whose checksum does not fit raises the base of all its errors, itself.
+    A block whose checksum does not fit raises the base of all its errors, itself.  Where memory is used up,
+    KeledgerError says so: that is neither damage nor a bug, but more calls than this machine has memory for.
     """
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise KeledgerError(
+            "there is not enough memory for this: ask for fewer days or calls (--since, --until, --where), or use a "
+            f"machine that has more; DuckDB says: {_first_sentence(error)}"
+        ) from error
     except duckdb.Error as error:
         kinds = (
             duckdb.IOException,
@@ -47,6 +54,11 @@ def noticing_damage() -> Iterator[None]:
         if isinstance(error, kinds) or type(error) is duckdb.Error:
             raise CacheDamaged(first_line(error)) from error
         raise
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Up to where DuckDB goes on with advice on settings, which nobody can follow here."""
+    return first_line(error).partition(" Database is launched")[0].strip()
 
 
 def first_line(error: BaseException) -> str:

@@ -1,13 +1,11 @@
 -- The calls between which a cache is supposed, with their input, and its prices at their time.  DuckDB only.
 --
--- place numbers the rows of the report, chain what could share a cache within one: the calls of one prompt, in one
--- version, to one model of one provider.  A call without input, or without a prompt, is none of them.  {expressions}
--- are the named columns, {columns} the same each as column_<n>, {condition} says which calls.
+-- A call without input, or without a prompt, is none of them.  Chains are found by {same}: the named columns, and the
+-- others of cache_chain, are not distinct; {condition} says which calls.
 CREATE OR REPLACE TEMP TABLE cache_call AS
 SELECT
-    {columns}
-    DENSE_RANK() OVER (ORDER BY {expressions}) AS place,
-    DENSE_RANK() OVER (ORDER BY {expressions}, c.provider, c.model, c.prompt, c.prompt_version) AS chain,
+    k.place AS place,
+    k.chain AS chain,
     c.writer AS writer,
     c.seq AS seq,
     c.started_us AS started_us,
@@ -21,6 +19,7 @@ SELECT
     COALESCE(p.write_1h_pico, p.plain_pico) - p.plain_pico AS write_1h_costs_pico
 FROM call_fact AS c
 INNER JOIN cache_price AS p ON p.writer = c.writer AND p.seq = c.seq
+INNER JOIN cache_chain AS k ON {same}
 LEFT JOIN cache_minimum AS m
     ON m.provider = c.provider
     AND m.model = c.model

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import pytest
 from keledger.cli import _days
 from keledger.cli._table import display_width
 from keledger.journal import Home, Ledger
+from keledger.projections import _engine
 from tests.journal.support import call
 
 from .support import Outcome, keledger, keledger_process, keledger_terminal
@@ -252,3 +254,13 @@ def test_days_as_people_type_them(text: str, behind: int) -> None:
 def test_what_is_no_day(text: str) -> None:
     with pytest.raises(click.BadParameter):
         _days.parse_since(text, date(2026, 11, 21))
+
+
+@pytest.mark.parametrize("arguments", [("daily",), ("efficiency",)])
+def test_without_enough_memory_it_says_so(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setattr(_engine, "connect", partial(_engine.connect, memory_limit="1MB"))
+    outcome = keledger(*arguments)
+    assert (outcome.status, outcome.out) == (1, "")
+    (sentence,) = outcome.err.splitlines()
+    assert sentence.startswith("keledger: there is not enough memory for this: ask for fewer days")
+    assert "temp_directory" not in sentence
