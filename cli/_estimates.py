@@ -68,7 +68,8 @@ def estimates(settings: Settings, /, **given: Any) -> None:
         if given["do_list"]:
             document = list_estimates(projection, options, limit=given["limit"]).as_json()
         else:
-            document = report_estimates(projection, options).as_json()
+            with Progress("adding up") as adding:
+                document = report_estimates(projection, options, on_progress=adding).as_json()
     if settings.as_json:
         write_json(document)
     elif given["do_list"]:

@@ -14,6 +14,7 @@ from keledger.journal import Zone, pico_to_usd
 from keledger.journal.prices import Book
 
 from . import _engine as engine
+from ._build import Progress
 from ._cache_minimums import cache_minimum_tokens
 from ._engine import Connection
 from ._options import ReportOptions, column
@@ -82,12 +83,17 @@ Caching = Mapping[str, CachingSums]
 """By the name of a lifetime."""
 
 
-def caching_by_row(connection: Connection, book: Book, options: ReportOptions) -> dict[tuple[str | None, ...], Caching]:
+def caching_by_row(
+    connection: Connection, book: Book, options: ReportOptions, on_progress: Progress
+) -> dict[tuple[str | None, ...], Caching]:
     """What a cache would have saved between the calls of each row, by the values of ``options.by``.
 
     Rows in which no call could share a cache are left out.  The prices are those of *book* at each call's time.
     """
+    steps = 2 + len(LIFETIMES)
+    on_progress(0, steps)
     _price(connection, book, options)
+    on_progress(1, steps)
     _find_minimums(connection, book)
     names = [f"column_{number}" for number in range(len(options.by))]
     expressions = dict(zip(names, map(column, options.by), strict=True))
@@ -103,9 +109,11 @@ def caching_by_row(connection: Connection, book: Book, options: ReportOptions) -
     connection.execute(engine.sql("duckdb_cache_calls").format(same=same, condition=condition), parameters)
     connection.execute("DROP TABLE cache_price")  # as large as what was made of it
     found: dict[int, dict[str, CachingSums]] = {}
-    for lifetime in LIFETIMES:
+    for done, lifetime in enumerate(LIFETIMES, 2):
+        on_progress(done, steps)
         for place, sums in _sums(connection, lifetime):
             found.setdefault(place, {})[lifetime.name] = sums
+    on_progress(steps, steps)
     keys = connection.execute(f"SELECT DISTINCT place, {', '.join(names)} FROM cache_chain").fetchall()
     return {tuple(values): found[place] for place, *values in keys if place in found}
 

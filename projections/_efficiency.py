@@ -133,7 +133,8 @@ def report_efficiency(
 
     Without ``by`` rows are split by model and prompt; ``breakdown`` is not looked at.  The actual cost is that of the
     options' basis.  A cache, and the provider and *model* in whose place all calls may be supposed, have the prices of
-    *book*.  Calls count as they are now, in closed months, too.  Raises UsageError.
+    *book*.  Calls count as they are now, in closed months, too.  Raises UsageError.  *on_progress* is told hundredths
+    done and a hundred.
     """
     options = options or ReportOptions()
     if not options.by:
@@ -142,11 +143,14 @@ def report_efficiency(
 
     def make() -> Efficiency:
         spent = projection.run(lambda connection: _roll_up(connection, options))
-        caching = projection.run(lambda connection: caching_by_row(connection, book, options))
+        parts = 1 if model is None else 2
+        tell = _in_part(on_progress, 0, parts)
+        caching = projection.run(lambda connection: caching_by_row(connection, book, options, tell))
         other = None
         if model is not None:
             hypothesis = Hypothesis(model=model)
-            other = report_whatif(projection, hypothesis, book, options, columns=options.by, on_progress=on_progress)
+            tell = _in_part(on_progress, 1, parts)
+            other = report_whatif(projection, hypothesis, book, options, columns=options.by, on_progress=tell)
         others = dict(other.rows) if other else {}
         rows = tuple(
             (keys, EfficiencyRow(sums, divisors, caching.get(keys, {}), others.get(keys)))
@@ -164,6 +168,16 @@ def report_efficiency(
         )
 
     return projection.steadily(make)
+
+
+def _in_part(on_progress: Progress | None, part: int, parts: int) -> Progress:
+    """Tell the steps of one of several parts that take about as long as hundredths of the whole."""
+
+    def tell(done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress((part * total + done) * 100 // (parts * total), 100)
+
+    return tell
 
 
 def _roll_up(connection: Connection, options: ReportOptions) -> list[tuple[Keys, Sums, _Divisors]]:

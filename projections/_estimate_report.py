@@ -7,7 +7,7 @@ one that failed, one that was not made because somebody said no, more calls than
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +18,7 @@ from keledger.journal._tokenizers import RATIO_UNIT
 from keledger.journal.estimates import Stated, accuracy, lately_off
 
 from . import _engine as engine
+from ._build import Progress
 from ._engine import Connection
 from ._estimate_options import OVER, EstimateOptions, estimate_column
 from ._estimates import define_estimates
@@ -32,6 +33,9 @@ OUTCOMES = ("met", "open", "failed", "declined", "surplus")
 
 ANSWERS = ("yes", "no", "no_terminal")
 """What can be answered to the question whether a call may be made."""
+
+TOLD_EVERY = 1000
+"""After so many estimates, which take 30 ms, progress is told again."""
 
 Keys = tuple[str | None, ...]
 
@@ -181,16 +185,18 @@ class EstimateReport:
         }
 
 
-def report_estimates(projection: Projection, options: EstimateOptions | None = None) -> EstimateReport:
+def report_estimates(
+    projection: Projection, options: EstimateOptions | None = None, *, on_progress: Progress | None = None
+) -> EstimateReport:
     """How good the estimates were that *options* mean, each held against the calls that name it.
 
-    The actual cost is that of the options' basis.  Raises UsageError.
+    The actual cost is that of the options' basis.  Raises UsageError.  *on_progress* is told estimates done and in all.
     """
     options = options or EstimateOptions()
     projection.price_by(options.shared.prices)
 
     def make() -> EstimateReport:
-        rows, of_columns, total = projection.run(lambda connection: _add_up(connection, options))
+        rows, of_columns, total = projection.run(lambda connection: _add_up(connection, options, on_progress))
         lately = ((keys, figures.lately) for keys, figures in _ordered(of_columns))
         return EstimateReport(
             options=options,
@@ -208,28 +214,34 @@ def report_estimates(projection: Projection, options: EstimateOptions | None = N
 _Groups = dict[Keys, EstimateFigures]
 
 
-def _add_up(connection: Connection, options: EstimateOptions) -> tuple[_Groups, _Groups, EstimateFigures]:
+def _add_up(
+    connection: Connection, options: EstimateOptions, on_progress: Progress | None
+) -> tuple[_Groups, _Groups, EstimateFigures]:
     """The figures of rows, of the columns' values over all time, and of all."""
-    rows: _Groups = {}
-    of_columns: _Groups = {}
+    rows: _Groups = defaultdict(EstimateFigures)
+    of_columns: _Groups = defaultdict(EstimateFigures)
     total = EstimateFigures()
-    for keys, label, row in _labelled(_read(connection, options), options):
-        figures = [total, of_columns.setdefault(keys, EstimateFigures())]
+    for keys, label, row in _labelled(_read(connection, options, on_progress), options):
+        total.add(row)
+        of_columns[keys].add(row)
         if label is not None:
-            figures.append(rows.setdefault((label, *keys), EstimateFigures()))
-        for each in figures:
-            each.add(row)
+            rows[(label, *keys)].add(row)
     return (rows if options.over else of_columns), of_columns, total
 
 
-def _read(connection: Connection, options: EstimateOptions) -> Iterator[tuple[Keys, _Row]]:
+def _read(
+    connection: Connection, options: EstimateOptions, on_progress: Progress | None
+) -> Iterator[tuple[Keys, _Row]]:
     define_estimates(connection)
     condition, parameters = options.condition()
     named = list(map(estimate_column, options.by))
     statement = engine.sql("duckdb_estimate_report").format(
         columns="".join(f"{each} AS column_{number}, " for number, each in enumerate(named)), condition=condition
     )
-    for row in connection.execute(statement, parameters).fetchall():
+    read = connection.execute(statement, parameters).fetchall()
+    for done, row in enumerate(read, 1):
+        if on_progress is not None and done % TOLD_EVERY == 0:
+            on_progress(done, len(read))
         yield row[: len(named)], _Row(*row[len(named) :])
 
 

@@ -65,12 +65,12 @@ def used(
 
 
 def efficiency(home: Home, *calls: dict[str, Any], book: Book = OWN, **given: Any) -> Efficiency:
-    model = given.pop("model", None)
+    apart = {name: given.pop(name, None) for name in ("model", "on_progress")}
     if calls:
         with ledger_of(home) as ledger:
             ledger.record_many(calls)
     with open_projection(home) as projection:
-        return report_efficiency(projection, book, ReportOptions(**given), model=model)
+        return report_efficiency(projection, book, ReportOptions(**given), **apart)
 
 
 def saved(report: Efficiency, lifetime: str = "5m") -> int:
@@ -79,6 +79,15 @@ def saved(report: Efficiency, lifetime: str = "5m") -> int:
 
 
 # What calls cost by what came of them.
+
+
+@pytest.mark.parametrize("model", [None, ("nobody", "cacheless")])
+def test_progress_is_told(home: Home, model: tuple[str, str] | None) -> None:
+    told: list[tuple[int, int]] = []
+    efficiency(home, used(), used(1), model=model, on_progress=lambda done, total: told.append((done, total)))
+    assert (told[0], told[-1]) == ((0, 100), (100, 100))
+    assert len(set(told)) > 4
+    assert told == sorted(told)
 
 
 def test_figures_by_hand(home: Home) -> None:

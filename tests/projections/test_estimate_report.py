@@ -19,6 +19,7 @@ from keledger.projections import (
     EstimateOptions,
     Estimator,
     Subject,
+    _estimate_report,
     list_estimates,
     open_projection,
     rebuild,
@@ -505,3 +506,12 @@ def test_a_hand_made_day_breaks_nothing(home: Home, at: str) -> None:
             report = report_estimates(projection, EstimateOptions(over=over, timezone="Asia/Tokyo"))
             assert report.total.estimates == (2 if at.startswith("9999-") else 1)
         assert len(list_estimates(projection).rows) == report.total.estimates
+
+
+def test_progress_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_estimate_report, "TOLD_EVERY", 2)
+    append(home, *(told(number) for number in range(5)))
+    done: list[tuple[int, int]] = []
+    with open_projection(home) as projection:
+        report_estimates(projection, on_progress=lambda *one: done.append(one))
+    assert done == [(2, 5), (4, 5)]
