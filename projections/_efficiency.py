@@ -171,7 +171,10 @@ def report_efficiency(
 
 
 def _in_part(on_progress: Progress | None, part: int, parts: int) -> Progress:
-    """Tell the steps of one of several parts that take about as long as hundredths of the whole."""
+    """What one part of a report tells of its own steps, told on as hundredths of the whole.
+
+    Each of the *parts*, counted from 0, is taken to last as long as any other.
+    """
 
     def tell(done: int, total: int) -> None:
         if on_progress is not None:

@@ -33,16 +33,10 @@ class CacheDamaged(Exception):
 def noticing_damage() -> Iterator[None]:
     """Turn what DuckDB raises for a bad file into CacheDamaged, and leave its other errors alone.
 
-    A block whose checksum does not fit raises the base of all its errors, itself.  Where memory is used up,
-    KeledgerError says so: that is neither damage nor a bug, but more calls than this machine has memory for.
+    A block whose checksum does not fit raises the base of all its errors, itself.
     """
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise KeledgerError(
-            "there is not enough memory for this: ask for fewer days or calls (--since, --until, --where), or use a "
-            f"machine that has more; DuckDB says: {_first_sentence(error)}"
-        ) from error
     except duckdb.Error as error:
         kinds = (
             duckdb.IOException,
@@ -56,9 +50,20 @@ def noticing_damage() -> Iterator[None]:
         raise
 
 
-def _first_sentence(error: BaseException) -> str:
-    """Up to where DuckDB goes on with advice on settings, which nobody can follow here."""
-    return first_line(error).partition(" Database is launched")[0].strip()
+@contextlib.contextmanager
+def noticing_used_up_memory() -> Iterator[None]:
+    """Turn what DuckDB raises where a question needs more memory than it may have into KeledgerError.
+
+    It may have four fifths of the machine's.  Behind its first sentence it advises on settings that nobody has here.
+    """
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        told = first_line(error).partition(" Database is launched")[0]
+        raise KeledgerError(
+            "there is not enough memory for this: ask for fewer days or calls (--since, --until, --where), or use a "
+            f"machine that has more; DuckDB says: {told}"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:

@@ -71,7 +71,7 @@ def open_reading(
     unread: Counter[str] = Counter()
     connection = engine.connect()
     try:
-        with engine.noticing_damage():
+        with engine.noticing_used_up_memory(), engine.noticing_damage():
             prefixes = [f"layer_{number}." for number in range(len(manifest.layers))]
             for prefix, layer in zip(prefixes, manifest.layers, strict=True):
                 cache.attach(connection, layer, prefix.removesuffix("."))

@@ -131,7 +131,7 @@ class Projection:
 
     def _do(self, action: Callable[[Connection], _Result], complete: bool, spends: bool) -> _Result:
         opened = self._opened
-        with engine.noticing_damage():
+        with engine.noticing_used_up_memory(), engine.noticing_damage():
             if opened.basis != self._basis:
                 define_basis(opened, self.home, self._basis)
                 opened.basis, opened.complete = self._basis, False

@@ -28,7 +28,7 @@ SUITE = (
     "tests/promises/test_06_a_fault_stays_where_it_is.py",
     "tests/promises/test_06_other_things_in_its_places.py",
     "tests/promises/test_06_the_lock.py",
-    # Long, and nothing new here: what a fault makes a writer do to a file, those that are left show too.
+    # Long, and little new here: what a writer does to a file after a fault, the tests of faults that are left show.
     "--deselect=tests/journal/test_append.py::test_eight_processes_append_while_two_read",
     "--deselect=tests/promises/test_01_returned_is_durable.py::test_a_power_cut_at_any_call_loses_nothing_acknowledged",
     "--deselect=tests/promises/test_03_three_outcomes.py::test_each_call_fails_from_some_moment_on",

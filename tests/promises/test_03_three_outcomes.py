@@ -37,12 +37,7 @@ from .support import (
 
 pytestmark = pytest.mark.usefixtures("small_segments", "quick_syncs")
 
-ALIKE = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EINTR)
-"""What nobody on the way tells apart but in its words: for the sake of time each call fails by one of them."""
-CODES = [
-    *(pytest.param((code,), id=errno.errorcode[code]) for code in FAILURES if code not in ALIKE),
-    pytest.param(ALIKE, id="others in turn"),
-]
+CODES = [pytest.param(code, id=errno.errorcode[code]) for code in FAILURES]
 
 
 def check_outcomes(home: Home, outcomes: Outcomes) -> None:
@@ -63,16 +58,15 @@ def check_outcomes(home: Home, outcomes: Outcomes) -> None:
 
 
 @pytest.mark.usefixtures("company")
-@pytest.mark.parametrize("codes", CODES)
+@pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("late", [False, True], ids=["instead of the call", "after its effect"])
-def test_each_call_fails_once(tmp_path: Path, codes: tuple[int, ...], late: bool) -> None:
+def test_each_call_fails_once(tmp_path: Path, code: int, late: bool) -> None:
     calls = script_calls(tmp_path)
     assert len(calls) > 50
     spared = 0
     for at, name in enumerate(calls, 1):
         home = Home.at(tmp_path / f"home-{at}")
-        fault = failing(codes[at % len(codes)])
-        outcomes = append_once(home, FaultyDisk(at, fault, late=late), script_events())
+        outcomes = append_once(home, FaultyDisk(at, failing(code), late=late), script_events())
         try:
             check_outcomes(home, outcomes)
         except AssertionError as error:
@@ -83,12 +77,11 @@ def test_each_call_fails_once(tmp_path: Path, codes: tuple[int, ...], late: bool
 
 
 @pytest.mark.usefixtures("company")
-@pytest.mark.parametrize("codes", CODES)
-def test_each_call_fails_from_some_moment_on(tmp_path: Path, codes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("code", CODES)
+def test_each_call_fails_from_some_moment_on(tmp_path: Path, code: int) -> None:
     for at, name in enumerate(script_calls(tmp_path), 1):
         home = Home.at(tmp_path / f"home-{at}")
-        fault = failing(codes[at % len(codes)])
-        outcomes = append_once(home, FaultyDisk(at, fault, persistent=True), script_events())
+        outcomes = append_once(home, FaultyDisk(at, failing(code), persistent=True), script_events())
         try:
             check_outcomes(home, outcomes)
         except AssertionError as error:
